@@ -30,5 +30,5 @@ def pspi(au4, au6, au7, au9, au10, au43):
 
 
 def pspi_from_table(frames):
-    """PSPI of each row of a table with the columns au4, au6, au7, au9, au10 and au43, as a Series."""
+    """PSPI of each row of a table with the columns au4, au6, au7, au9, au10, au43, as a Series."""
     return pspi(*(frames[f"au{au}"] for au in PSPI_AUS))

@@ -73,9 +73,9 @@ FRAMES = pa.DataFrameSchema(
 
 `trial` is 1 or 2, and 0 where the sequence's name does not tell; `movement` and `limb` are then
 "unknown". `image` and `landmarks` are paths relative to the corpus folder, null where the file is
-missing. AU columns are NaN where the FACS file is missing or bad, else 0 for an AU that it does not
-name. `pspi` is the label file's value, `pspi_facs` the same from the AUs, `pspi_difference` the first
-less the second, `pain` whether `pspi` lies above the threshold. Defined once, used in every chapter.
+missing. AU columns are NaN where the FACS file is missing or bad, else 0 for an AU that it does
+not name. `pspi` is the label file's value, `pspi_facs` the same from the AUs, `pspi_difference`
+the first less the second, `pain` whether `pspi` lies above the threshold. Used in every chapter.
 """
 
 

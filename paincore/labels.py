@@ -1,4 +1,4 @@
-"""The texts of single label files in the UNBC layout: numbers apart by blanks, in scientific notation.
+"""Single label files of the UNBC layout: numbers apart by blanks, in scientific notation.
 
 The readers take a file's bytes, the writers give its text. What a file may not hold raises a
 ValueError with the line and the value, to which the caller adds the file's name.
@@ -54,11 +54,14 @@ def read_facs(content: bytes) -> dict[int, float]:
 
 
 def read_landmarks(content: bytes) -> np.ndarray:
-    """The 66 facial landmarks of one frame, float64 (66, 2), x and y in pixels. Raises ValueError."""
-    values = [_number(word) for word in content.split()]
-    if len(values) != 2 * LANDMARKS:
-        raise ValueError(f"{len(values)} values instead of {LANDMARKS} rows of x and y")
-    return np.array(values).reshape(LANDMARKS, 2)
+    """The facial landmarks of one frame, float64 (66, 2): x and y in pixels.
+
+    Raises ValueError. Used in chapter 01.
+    """
+    rows = [line.split() for line in content.splitlines() if line.strip()]
+    if len(rows) != LANDMARKS or any(len(row) != 2 for row in rows):
+        raise ValueError(f"not {LANDMARKS} rows of x and y")
+    return np.array([[_number(word) for word in row] for row in rows])
 
 
 def write_number(value: float) -> str:
