@@ -1,0 +1,232 @@
+"""Execute the chapters in order, each only when something it depends on has changed.
+
+A chapter is a notebook in `notebooks/` whose first code cell is tagged `parameters` and holds one
+assignment a line, its type in a comment: `frames = None  # type: int|None  what it means`. The
+executed chapter lies in `book/chapters/` and carries, in its metadata under `paincore`, what it
+was made from; when that is still true, it is not executed again.
+"""
+
+import ast
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import nbformat
+import papermill
+from papermill.exceptions import PapermillExecutionError
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from paincore import PaincoreError
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOKS = ROOT / "notebooks"
+CHAPTERS = ROOT / "book" / "chapters"
+
+TYPES = {"str": str, "int": int, "float": float, "bool": bool, "None": type(None)}
+
+BANNER = """\
+:::{admonition} Synthetic data
+:class: warning
+Everything on this page was computed on drawn faces whose pain was simulated. It shows that the
+method runs and how it behaves; no number here reproduces a result of the paper.
+:::
+"""
+
+
+class ParameterError(PaincoreError):
+    """A parameter that a chapter does not have, or a value of the wrong type."""
+
+
+class ChapterError(PaincoreError):
+    """A chapter whose execution failed; the message names its cell and the partial notebook."""
+
+
+def check_parameters(notebooks: list[Path], given: dict) -> None:
+    """Compare parameter names and types with each notebook's `parameters` cell.
+
+    Raises `ParameterError` at the first name a notebook lacks or value it does not take. Used
+    before any chapter is executed.
+    """
+    for notebook in notebooks:
+        known = papermill.inspect_notebook(notebook)
+        for name, value in given.items():
+            if name not in known:
+                raise ParameterError(
+                    f"{notebook.name} has no parameter {name!r}, only {', '.join(known) or 'none'}"
+                )
+            declared = known[name]["inferred_type_name"]
+            if not _is_of_type(value, declared):
+                raise ParameterError(
+                    f"{notebook.name}: parameter {name!r} takes {declared}, "
+                    f"not {value!r} ({type(value).__name__})"
+                )
+
+
+def _is_of_type(value: object, declared: str) -> bool:
+    allowed = {TYPES.get(name.strip()) for name in declared.split("|")}
+    # An exact comparison, since a bool is an int to isinstance.
+    return type(value) in allowed or (float in allowed and type(value) is int)
+
+
+def imported_modules(source: str, root: Path = ROOT) -> set[Path]:
+    """Files of `paincore` that Python source imports, directly or through one another.
+
+    Used to tell whether code that a chapter runs has changed.
+    """
+    found: set[Path] = set()
+    waiting = [source]
+    while waiting:
+        for name in _paincore_imports(waiting.pop()):
+            stem = root.joinpath(*name.split("."))
+            for file in (stem.with_suffix(".py"), stem / "__init__.py"):
+                if file.is_file() and file not in found:
+                    found.add(file)
+                    waiting.append(file.read_text("utf-8"))
+    return found
+
+
+def _paincore_imports(source: str) -> Iterator[str]:
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            # `from paincore import facs` names a module, `from paincore.facs import pspi` does not:
+            # a name without a file is passed over by the caller.
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        yield from (name for name in names if name.split(".")[0] == "paincore")
+
+
+def chapter_inputs(notebook: Path, parameters: dict, kernel: str | None, data: str) -> dict:
+    """What an executed chapter depends on, as a dictionary that JSON can hold.
+
+    `data` is the fingerprint of the corpus. Hashes are SHA-256. Kept in the executed notebook.
+    """
+    cells = nbformat.read(notebook, as_version=4).cells
+    code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+    plain = "\n".join(
+        line for line in code.splitlines() if not line.lstrip().startswith(("%", "!"))
+    )
+    modules = imported_modules(plain) | {Path(__file__)}
+    return {
+        "notebook": _sha256(notebook),
+        "parameters": parameters,
+        "kernel": kernel,
+        "requirements": _sha256(ROOT / "requirements.txt"),
+        "modules": {file.relative_to(ROOT).as_posix(): _sha256(file) for file in sorted(modules)},
+        "data": data,
+    }
+
+
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def what_changed(executed: Path, inputs: dict) -> list[str]:
+    """Names of the inputs that differ from those the executed chapter was made from."""
+    if not executed.is_file():
+        return ["not executed yet"]
+    made_from = nbformat.read(executed, as_version=4).metadata.get("paincore", {})
+    return [name for name, value in inputs.items() if made_from.get(name) != value]
+
+
+def execute_chapter(
+    notebook: Path,
+    executed: Path,
+    parameters: dict,
+    *,
+    inputs: dict,
+    synthetic: bool,
+    kernel: str | None = None,
+    on_cell: Callable[..., None] = lambda **_: None,
+) -> None:
+    """Execute one notebook and move it to `executed` when it is whole.
+
+    `on_cell` is called after each cell. A failure raises `ChapterError` and leaves the partial
+    notebook, with the traceback in it, beside `executed`.
+    """
+    partial = executed.with_name(f"{executed.stem}.partial.ipynb")
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        book = papermill.execute_notebook(
+            notebook,
+            partial,
+            parameters,
+            kernel_name=kernel,
+            progress_bar=False,
+            cwd=ROOT,
+            on_cell_complete=on_cell,
+        )
+    except PapermillExecutionError as error:
+        raise ChapterError(
+            f"{notebook.name}, cell {error.cell_index + 1}: {error.ename}: {error.evalue}\n"
+            f"  {error.source.strip().splitlines()[0]}\n"
+            f"The notebook up to there, with the traceback: {partial}"
+        ) from error
+    _prepare_for_reading(book, inputs, synthetic)
+    nbformat.write(book, partial)
+    partial.replace(executed)
+
+
+def _prepare_for_reading(book: nbformat.NotebookNode, inputs: dict, synthetic: bool) -> None:
+    """Put the banner under the title, fold the injected parameters, note what it was made from."""
+    if synthetic:
+        title, _, rest = book.cells[0].source.partition("\n")
+        book.cells[0].source = f"{title}\n\n{BANNER}{rest}"
+    for cell in book.cells:
+        if "injected-parameters" in cell.metadata.get("tags", []):
+            cell.metadata["tags"].append("hide-input")
+    # Through JSON, so that it compares equal to what is read back.
+    book.metadata["paincore"] = json.loads(json.dumps(inputs))
+
+
+def execute_chapters(
+    parameters: dict,
+    *,
+    data: str,
+    synthetic: bool,
+    kernel: str | None = None,
+    notebooks: Path = NOTEBOOKS,
+    chapters: Path = CHAPTERS,
+    console: Console | None = None,
+) -> list[Path]:
+    """Execute every notebook of a folder, in the order of its name, that is not up to date.
+
+    Returns the executed notebooks. Raises `ParameterError` before anything runs, `ChapterError` at
+    the first chapter that fails.
+    """
+    sources = sorted(notebooks.glob("*.ipynb"))
+    check_parameters(sources, parameters)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("cells"),
+    )
+    with Progress(*columns, TimeElapsedColumn(), console=console) as progress:
+        for notebook in sources:
+            executed = chapters / notebook.name
+            inputs = chapter_inputs(notebook, parameters, kernel, data)
+            changed = what_changed(executed, inputs)
+            if not changed:
+                progress.console.print(f"{notebook.stem}: up to date")
+                continue
+            progress.console.print(f"{notebook.stem}: to execute ({', '.join(changed)})")
+            code_cells = sum(
+                cell.cell_type == "code" for cell in nbformat.read(notebook, as_version=4).cells
+            )
+            # papermill adds one cell, the injected parameters.
+            task = progress.add_task(notebook.stem, total=code_cells + bool(parameters))
+            execute_chapter(
+                notebook,
+                executed,
+                parameters,
+                inputs=inputs,
+                synthetic=synthetic,
+                kernel=kernel,
+                on_cell=lambda task=task, **_: progress.advance(task),
+            )
+    return [chapters / notebook.name for notebook in sources]

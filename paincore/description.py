@@ -1,0 +1,132 @@
+"""A corpus in numbers, as chapter 01 tells it.
+
+All functions read the frames table (`paincore.frames`) and leave it as it is. A share is in per
+cent of the frames that have a PSPI label; where there is none it is NaN. Truth is the table that
+only a synthetic corpus has: keys subject, sequence, frame, and what really happened.
+"""
+
+import numpy as np
+import pandas as pd
+
+from paincore import paper
+from paincore.frames import KEYS, STATES
+
+PSPI_AUS = (4, 6, 7, 9, 10, 43)
+"""The action units that PSPI is made of."""
+
+
+def labelled(frames: pd.DataFrame) -> pd.DataFrame:
+    """The frames that have a PSPI label, in the table's order. Chapter 01."""
+    return frames[frames["pspi"].notna()]
+
+
+def pspi_shares(frames: pd.DataFrame) -> pd.Series:
+    """Per cent of frames with PSPI 0, 1-2 and 3-16, in the paper's terms (section 3.1).
+
+    Beside `paper.pspi_shares()` in chapter 01.
+    """
+    groups = pd.cut(labelled(frames)["pspi"], [-np.inf, 0, 2, np.inf], labels=["0", "1-2", "3-16"])
+    return 100 * groups.value_counts(normalize=True, sort=False)
+
+
+def pain_by_subject(frames: pd.DataFrame) -> pd.DataFrame:
+    """One row a subject, most pain first: `frames`, `pain_frames` and `share` (per cent).
+
+    Chapter 01; the folds of section 3.1 of the paper balance these.
+    """
+    pain = labelled(frames).groupby("subject")["pain"]
+    table = pd.DataFrame({"frames": pain.size(), "pain_frames": pain.sum().astype(int)})
+    table["share"] = 100 * table["pain_frames"] / table["frames"]
+    return table.sort_values(["share", "frames"], ascending=False, kind="stable")
+
+
+def left_out(frames: pd.DataFrame) -> pd.DataFrame:
+    """One row a state other than "ok" that occurs: `meaning`, `frames`, the first `example`.
+
+    Empty when every frame can be used. Chapter 01.
+    """
+    bad = frames[frames["state"] != "ok"].groupby("state", sort=False)["problem"]
+    table = pd.DataFrame({"frames": bad.size(), "example": bad.first()})
+    table.insert(0, "meaning", table.index.map(STATES))
+    return table.sort_values("frames", ascending=False, kind="stable")
+
+
+def recomputed(frames: pd.DataFrame) -> pd.DataFrame:
+    """Frames by PSPI of the label file (rows, 0..16) and PSPI recomputed from FACS (columns).
+
+    Only frames that have both. On the diagonal the two agree. Chapter 01.
+    """
+    both = frames.dropna(subset=["pspi", "pspi_facs"])
+    levels = range(paper.PSPI_MAXIMUM + 1)
+    table = pd.crosstab(both["pspi"].astype(int), both["pspi_facs"].astype(int))
+    return table.reindex(index=levels, columns=levels, fill_value=0)
+
+
+def example_frames(frames: pd.DataFrame, count: int) -> pd.DataFrame:
+    """Up to `count` usable frames of rising PSPI, as in Figure 1 of the paper; chosen by rule.
+
+    The PSPI values that occur are spread evenly over; of each, the middle frame of the subject
+    shown least so far (the first in the table among equals). Chapter 01 and the title page.
+    """
+    usable = labelled(frames[frames["state"] == "ok"])
+    values = np.unique(usable["pspi"])
+    spread = np.linspace(0, len(values) - 1, min(count, len(values))).round().astype(int)
+    shown = pd.Series(0, index=usable["subject"].unique())
+    rows = []
+    for value in values[spread]:
+        candidates = usable[usable["pspi"] == value]
+        subject = shown[candidates["subject"].unique()].idxmin()
+        shown[subject] += 1
+        of_subject = candidates[candidates["subject"] == subject]
+        rows.append(of_subject.iloc[len(of_subject) // 2])
+    return pd.DataFrame(rows, columns=usable.columns)
+
+
+def telling_sequence(frames: pd.DataFrame) -> pd.DataFrame:
+    """The frames of the sequence whose PSPI varies most (the first among equals). Chapter 01."""
+    spread = labelled(frames).groupby("sequence")["pspi"].std().fillna(0)
+    return frames[frames["sequence"] == spread.idxmax()]
+
+
+def felt_pain_by_pspi(frames: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
+    """One row a coded PSPI that occurs: `frames`, and `felt`, per cent of them with felt pain.
+
+    Only a synthetic corpus knows what was felt. Chapter 01.
+    """
+    both = _with_truth(frames, truth)
+    felt = both.groupby(both["pspi"].astype(int))["felt_pain"]
+    return pd.DataFrame({"frames": felt.size(), "felt": 100 * felt.mean()})
+
+
+def pspi_as_a_test(frames: pd.DataFrame, truth: pd.DataFrame) -> dict[str, float]:
+    """How well PSPI > 0 tells felt pain, both in per cent.
+
+    `precision`: of the frames the label calls pain, those with felt pain. `recall`: of the frames
+    with felt pain, those the label calls pain. NaN where there is no such frame. Chapter 01.
+    """
+    both = _with_truth(frames, truth)
+    pain, felt = both["pain"].astype(bool), both["felt_pain"]
+    return {"precision": 100 * felt[pain].mean(), "recall": 100 * pain[felt].mean()}
+
+
+def _with_truth(frames: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
+    felt = truth[[*KEYS, "felt_pain"]].astype({"felt_pain": bool})
+    return labelled(frames).merge(felt, on=KEYS, validate="one_to_one")
+
+
+def blinks(truth: pd.DataFrame) -> pd.DataFrame:
+    """One row a whole blink: subject, sequence, `closed` (frames with closed lids), `told`.
+
+    `told`: one window of `paper.CLIP_FRAMES` frames can hold the open eye before and after it,
+    which is what it takes to tell a blink from AU43 by its length. Blinks cut by the first or last
+    frame of a sequence are left out, their length being unknown. Section 3.1 of the paper; chapter
+    01.
+    """
+    rows = []
+    for (subject, sequence), frames in truth.groupby(["subject", "sequence"], sort=False):
+        closed = np.concatenate([[0], frames.sort_values("frame")["blink"].astype(int), [0]])
+        begins, ends = np.flatnonzero(np.diff(closed) > 0), np.flatnonzero(np.diff(closed) < 0)
+        whole = (begins > 0) & (ends < len(frames))
+        rows += [(subject, sequence, length) for length in (ends - begins)[whole]]
+    table = pd.DataFrame(rows, columns=["subject", "sequence", "closed"])
+    return table.assign(told=table["closed"] <= paper.CLIP_FRAMES - 2)

@@ -1,0 +1,36 @@
+"""What the paper prints, and nothing else: the one place for its numbers.
+
+G. Fiorentini, I. Onal Ertugrul, A. A. Salah: Fully-attentive and interpretable: vision and video
+vision transformers for pain detection. A number that the paper shows only as a bar or does not
+name is not here, and is never read off a figure. Shares are per cent of frames.
+"""
+
+FRAMES = 48398
+"""Frames of UNBC-McMaster (section 3.1)."""
+
+SUBJECTS = 25
+"""Patients of UNBC-McMaster (section 3.1)."""
+
+PSPI_SHARES = {"0": 82.7, "1-2": 10.9}
+"""Per cent of frames by PSPI, as printed (section 3.1)."""
+
+PSPI_MAXIMUM = 16
+"""Highest PSPI: three intensities of up to 5 and the closing of the eyes (section 1)."""
+
+CLIP_FRAMES = 4
+"""Subsequent frames in one 2x2 grid of the video transformer (section 3.1)."""
+
+
+def pspi_shares() -> dict[str, float]:
+    """Per cent of frames with PSPI 0, 1-2 and 3-16.
+
+    The first two are printed in section 3.1; the third is what they leave of 100. Used by
+    chapter 01.
+    """
+    rest = 100 - sum(PSPI_SHARES.values())
+    return {**PSPI_SHARES, "3-16": round(rest, 1)}
+
+
+def pain_share() -> float:
+    """Per cent of frames with PSPI above 0, the paper's pain class (section 3.1). Chapter 01."""
+    return round(100 - PSPI_SHARES["0"], 1)

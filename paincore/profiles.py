@@ -1,0 +1,60 @@
+"""The sizes a chapter can be run at.
+
+A profile is a name for a set of defaults. Whatever a chapter or the command line names itself
+wins over the profile; `None` there means the profile's value.
+"""
+
+from pydantic import BaseModel, ConfigDict, PositiveInt
+
+from paincore import PaincoreError
+
+
+class Profile(BaseModel):
+    """Defaults of one size of the book.
+
+    `dataset` names an entry of `data_manifest.yaml`. `frames` is the size of the synthetic corpus,
+    in frames; `None` where the data set is not ours to size. Used by every chapter.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    purpose: str
+    dataset: str
+    frames: PositiveInt | None
+
+
+DEFAULT_PROFILE = "demo"
+
+PROFILES = {
+    profile.name: profile
+    for profile in (
+        Profile(
+            name="smoke",
+            purpose="a check that everything runs, in the time of a coffee",
+            dataset="synthetic",
+            frames=300,
+        ),
+        Profile(
+            name="demo",
+            purpose="a book worth reading, on two processor cores",
+            dataset="synthetic",
+            frames=2000,
+        ),
+        Profile(
+            name="paper",
+            purpose="the paper's own data set, for those who hold its licence",
+            dataset="unbc",
+            frames=None,
+        ),
+    )
+}
+
+
+def profile_named(name: str) -> Profile:
+    """The profile of this name; `PaincoreError` naming the known ones if there is none."""
+    try:
+        return PROFILES[name]
+    except KeyError:
+        known = ", ".join(PROFILES)
+        raise PaincoreError(f"unknown profile {name!r}; the profiles are {known}") from None

@@ -1,0 +1,95 @@
+"""Render the executed chapters as a book that opens from disk with the network off.
+
+Jupyter Book 1, with execution off. MathJax and the widget manager, which its pages would ask a
+CDN for, are unpacked from npm tarballs into `book/assets/vendor`; nothing of them is committed.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from fnmatch import fnmatch
+from pathlib import Path
+
+from paincore import PaincoreError
+
+# What a page needs of each tarball, by asset name: the folder in it and patterns below that.
+VENDORED = {
+    "mathjax": (
+        "package/es5/",
+        ("tex-mml-chtml.js", "output/chtml/fonts/woff-v2/*", "input/tex/extensions/*"),
+    ),
+    "html-manager": ("package/dist/", ("embed.js", "*.woff2")),
+}
+
+
+class RenderingError(PaincoreError):
+    """Jupyter Book failed or warned; the message ends with what it said."""
+
+
+def vendor(name: str, tarball: Path, folder: Path) -> None:
+    """Unpack what pages need of an npm tarball into `folder/name`, whole or not at all.
+
+    Does nothing where the same tarball was unpacked before. Used by `render` for `VENDORED`.
+    """
+    target = folder / name
+    origin = target / "tarball.sha256"
+    digest = hashlib.sha256(tarball.read_bytes()).hexdigest()
+    if origin.is_file() and origin.read_text() == digest:
+        return
+    partial = folder / f"{name}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    prefix, patterns = VENDORED[name]
+    with tarfile.open(tarball) as archive:
+        for member in archive:
+            path = member.name.removeprefix(prefix)
+            if member.isfile() and any(fnmatch(path, pattern) for pattern in patterns):
+                file = partial / path
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(archive.extractfile(member).read())
+    (partial / origin.name).write_text(digest)
+    shutil.rmtree(target, ignore_errors=True)
+    partial.rename(target)
+
+
+def render(book: Path, console_log: Path) -> Path:
+    """Render the book in `book` and return its `index.html`.
+
+    Skipped when no file of the book has changed since the last time; otherwise only changed pages
+    are written again. A warning of Jupyter Book is an error: `RenderingError`. What it printed goes
+    to `console_log`.
+    """
+    index = book / "_build" / "html" / "index.html"
+    stamp = book / "_build" / "rendered.sha256"
+    digest = _digest(book)
+    if index.is_file() and stamp.is_file() and stamp.read_text() == digest:
+        return index
+    stamp.unlink(missing_ok=True)
+    console_log.parent.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "jupyter_book", "build", str(book), "-W", "--keep-going"]
+    with console_log.open("w") as log:
+        done = subprocess.run(
+            command,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "NO_COLOR": "1"},
+            check=False,
+        )
+    if done.returncode:
+        end = "\n".join(console_log.read_text().splitlines()[-20:])
+        raise RenderingError(f"Jupyter Book failed; all that it said is in {console_log}:\n{end}")
+    stamp.write_text(digest)
+    return index
+
+
+def _digest(book: Path) -> str:
+    """SHA-256 over names and contents of everything the book is rendered from."""
+    digest = hashlib.sha256()
+    for file in sorted(book.rglob("*")):
+        path = file.relative_to(book)
+        if file.is_file() and path.parts[0] != "_build" and ".partial" not in file.name:
+            digest.update(f"{path.as_posix()}\0".encode())
+            digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
