@@ -18,7 +18,7 @@ QUANTUM = 1e-4  # dm per step of the stored int16 offsets
 ORIGIN = np.array([0.0, 7.0, 0.0])  # dm, subtracted before the vertices were stored
 PIVOT = np.array([0.0, 6.35, 0.25])  # dm, the point about which the head turns on the neck
 CAMERA_DISTANCE = 10.0  # dm from the pivot
-FOCAL = 3.6  # focal length in picture heights: a head fills about 80 % of the height
+FOCAL = 3.4  # focal length in picture heights: a head fills about three quarters of the height
 SKIN, EYE, TEETH, TONGUE, LASHES = range(5)
 
 # The 66 AAM points are the 68 of Multi-PIE without the two inner mouth corners. Each is the vertex
@@ -134,7 +134,7 @@ def to_pixels(turned: np.ndarray, view: View) -> np.ndarray:
     away = CAMERA_DISTANCE - turned[:, 2]
     x = (view.width - 1) / 2 + view.height * view.x + focal * turned[:, 0] / away
     eye_level = 0.90  # dm above the pivot, drawn a little above the picture's middle
-    y = view.height * (0.47 + view.y) - focal * (turned[:, 1] - eye_level) / away
+    y = view.height * (0.46 + view.y) - focal * (turned[:, 1] - eye_level) / away
     return np.stack([x, y, turned[:, 2] * focal / CAMERA_DISTANCE], axis=1).astype(np.float32)
 
 

@@ -58,12 +58,12 @@ def draw_people(count: int, seed: int) -> list[Person]:
 def draw_person(rng: np.random.Generator) -> Person:
     """One adult, drawn so that no shape leaves what a face may look like."""
     female = bool(rng.random() < 0.5)
-    age = float(rng.beta(1.3, 1.6))
+    age = float(rng.beta(1.3, 2.0))
     ancestry = rng.dirichlet(np.array([0.22, 0.22, 0.4]))
     axes = draw_axes(rng)
     weight = float(np.clip(rng.normal(0.05, 0.35), -0.6, 0.7))
     skin = draw_skin(ancestry, rng)
-    grey = float(np.clip((age - 0.45) * 1.9 + rng.normal(0, 0.15), 0, 0.95))
+    grey = float(np.clip((age - 0.55) * 2.4 + rng.normal(0, 0.12), 0, 0.95))
     fair = ancestry[2] > 0.55
     hair = np.array(HAIR_COLOURS[rng.choice(4, p=(0.3, 0.4, 0.2, 0.1)) if fair else rng.choice(2)])
     beard = 0.0 if female else float(max(0.0, rng.normal(0.25, 0.3)))
@@ -79,7 +79,7 @@ def draw_person(rng: np.random.Generator) -> Person:
         hair=(1 - grey) * hair + grey * np.array(GREY_HAIR),
         iris=np.array(EYE_COLOURS[rng.choice(4, p=(0.25, 0.3, 0.2, 0.25)) if fair else 0]),
         hairline=float(rng.normal(0, 0.06) + (0 if female else 0.16 * age * rng.random())),
-        hair_volume=float(rng.uniform(0.10, 0.24) if female else rng.uniform(0.03, 0.14)),
+        hair_volume=float(rng.uniform(0.10, 0.20) if female else rng.uniform(0.03, 0.12)),
         beard=min(beard, 0.8),
         brow_width=float(rng.uniform(0.7, 0.95) if female else rng.uniform(0.9, 1.25)),
         freckles=float(rng.random() ** 3 * (ancestry[2] > 0.5)),

@@ -1,0 +1,222 @@
+"""The shading kernel: from what lies under each pixel to linear RGB.
+
+A pixel is looked up at its place on the head at rest, so paint and wrinkles move with the skin.
+Skin is lit by one directed light with a shadow map, softened redly as light scatters in skin, by
+light from all around, and by a highlight; hair, eyes, teeth and cloth have terms of their own.
+"""
+
+import math
+
+import numba
+
+from paincore.synthetic.skin import PLANE_LEFT, PLANE_SCALE, PLANE_TOP
+
+SHADOW_SIZE = 288
+SHADOW_REACH = 1.75  # dm, half the side of the shadow map
+IRIS_ANGLE, PUPIL_ANGLE = 26.0, 10.0  # degrees, seen from the eyeball's centre
+
+
+@numba.njit(cache=True, error_model="numpy", fastmath=True)
+def smoothstep(low, high, value):
+    t = min(max((value - low) / (high - low), 0.0), 1.0)
+    return t * t * (3 - 2 * t)
+
+
+@numba.njit(cache=True, error_model="numpy", fastmath=True)
+def bilinear(plane, row, column, channel):
+    row = min(max(row, 0.0), plane.shape[0] - 1.001)
+    column = min(max(column, 0.0), plane.shape[1] - 1.001)
+    r, c = int(row), int(column)
+    fr, fc = row - r, column - c
+    upper = plane[r, c, channel] * (1 - fc) + plane[r, c + 1, channel] * fc
+    lower = plane[r + 1, c, channel] * (1 - fc) + plane[r + 1, c + 1, channel] * fc
+    return upper * (1 - fr) + lower * fr
+
+
+@numba.njit(cache=True, error_model="numpy", fastmath=True)
+def scalp_edge(x, y, z, hairline):
+    """Where hair grows: above 0 on the scalp, below on the face; in about 0.06 dm to the edge."""
+    ax = abs(x)
+    front = y - (
+        7.97 + hairline - 0.10 * smoothstep(0.25, 0.45, ax) - 0.30 * smoothstep(0.5, 0.7, ax)
+    )
+    behind = 0.12 + 0.55 * smoothstep(7.05, 7.35, y) - 0.12 * smoothstep(6.7, 6.2, y)
+    side = min(behind - z, (y - 6.55) * 0.6)
+    if y < 7.62 and ax > 0.755 - 0.1 * smoothstep(7.3, 7.0, y) and z > -0.12:
+        return -1.0  # the ear
+    return max(front, side) / 0.06
+
+
+@numba.njit(cache=True, error_model="numpy", fastmath=True)
+def in_shadow(shadow_map, x, y, z, light):
+    """Share of the directed light that is held off, 0..1, at a point in camera coordinates."""
+    u = x * light[0, 0] + y * light[0, 1] + z * light[0, 2]
+    v = x * light[1, 0] + y * light[1, 1] + z * light[1, 2]
+    d = x * light[2, 0] + y * light[2, 1] + z * light[2, 2]
+    scale = (SHADOW_SIZE / 2 - 1) / SHADOW_REACH
+    row, column = int(SHADOW_SIZE / 2 - v * scale + 0.5), int(u * scale + SHADOW_SIZE / 2 + 0.5)
+    held = 0.0
+    for i in range(-2, 3, 2):
+        for j in range(-2, 3, 2):
+            r, c = row + i, column + j
+            if 0 <= r < SHADOW_SIZE and 0 <= c < SHADOW_SIZE:
+                held += smoothstep(0.035, 0.10, shadow_map[r, c] / 100.0 - d)
+    return held / 9
+
+
+@numba.njit(cache=True, error_model="numpy", fastmath=True)
+def eye_colour(height, angle, iris):
+    """Colour of an eyeball, `angle` degrees from where it looks, `height` dm above its centre."""
+    white = 1 - 0.25 * smoothstep(40.0, 80.0, angle)
+    blend = smoothstep(IRIS_ANGLE + 2, IRIS_ANGLE - 1.5, angle)
+    ring = (1 - 0.55 * smoothstep(IRIS_ANGLE - 6, IRIS_ANGLE, angle)) * (
+        1.5 - 0.6 * angle / IRIS_ANGLE
+    )
+    shade = 1 - 0.97 * smoothstep(PUPIL_ANGLE + 1.5, PUPIL_ANGLE - 1.5, angle)
+    shade *= 1 - 0.45 * smoothstep(-0.02, 0.10, height)  # the upper lid's shadow
+    red = 0.62 * white * (1 - blend) + blend * ring * iris[0]
+    green = 0.56 * white * (1 - blend) + blend * ring * iris[1]
+    blue = 0.53 * white * (1 - blend) + blend * ring * iris[2]
+    return shade * red, shade * green, shade * blue
+
+
+@numba.njit(cache=True, error_model="numpy", fastmath=True)
+def hair_streaks(x, y, z, strands):
+    """Fine and coarse streaks that run down from the crown, of about unit variance."""
+    around = math.atan2(x, z - 0.45) / (2 * math.pi) + 0.5
+    down = math.sqrt(max(8.6 - y, 0.0)) * 0.55 + 0.15 * abs(x)
+    fine = bilinear(strands, (down * 90) % 254, (around * 1500) % 254, 0)
+    coarse = bilinear(strands, (down * 60) % 254, (around * 400 + 40 * down) % 254, 0)
+    return fine, coarse
+
+
+@numba.njit(cache=True, error_model="numpy", fastmath=True)
+def skin_colour(k, frontal, row, column, mouth, lid, valley, colour_plane, skin, lips):
+    """Channel k of the skin's colour, with lips, lids and the darkness of a crease."""
+    painted = bilinear(colour_plane, row, column, k)
+    colour = skin[k] + frontal * (painted - skin[k])
+    colour += mouth * (lips[k] * (0.8 + 0.2 * colour / skin[k]) - colour)
+    return colour * (1 - 0.14 * lid) * (1 - (0.30 if k == 0 else 0.42) * valley)
+
+
+@numba.njit(cache=True, error_model="numpy", fastmath=True)
+def lit(k, colour, facing, up, ahead, held, occlusion, strength):
+    """Channel k of what a matt surface sends back: directed light, and light from all around."""
+    scatter = 0.40 if k == 0 else (0.20 if k == 1 else 0.13)
+    wrapped = max(facing + scatter, 0.0) / (1 + scatter)
+    direct = 2.3 * strength * wrapped * wrapped * (1 - held * (1 - 0.25 * scatter))
+    around = (0.62 + 0.38 * up) * (0.55 + 0.45 * max(ahead, 0.0))
+    bounce = occlusion + (1 - occlusion) * 0.35 * scatter
+    return colour * direct, colour * 1.35 * (1 - 0.62 * strength) * around * bounce
+
+
+@numba.njit(cache=True, error_model="numpy", fastmath=True)
+def surface(
+    part, x, y, z, lip, lid, colour_plane, relief_plane, strands, colours, hairline
+):  # fmt: skip
+    """Colour (r, g, b), slopes (across, up), wetness and gloss of skin, hair, cloth or mouth."""
+    skin, lips, hair, cloth = colours[0], colours[1], colours[2], colours[4]
+    if part == 2:
+        return 0.55, 0.50, 0.40, 0.0, 0.0, 0.15, 18.0
+    if part == 3 or (abs(x) < 0.27 and 6.35 < y < 6.85 and z < 1.36):
+        return 0.12, 0.026, 0.024, 0.0, 0.0, 0.04, 18.0  # the tongue and the inside of the mouth
+    if y < 5.74 + 0.06 * abs(x):
+        weave = 0.92 + 0.08 * math.sin(y * 260) * math.sin(x * 260)
+        return cloth[0] * weave, cloth[1] * weave, cloth[2] * weave, 0.0, 0.0, 0.0, 18.0
+    row, column = (PLANE_TOP - y) * PLANE_SCALE, (x - PLANE_LEFT) * PLANE_SCALE
+    frontal, mouth = smoothstep(0.15, 0.7, z), smoothstep(0.15, 0.75, lip)
+    across = frontal * bilinear(relief_plane, row, column, 0)
+    up = frontal * bilinear(relief_plane, row, column, 1)
+    valley = frontal * bilinear(relief_plane, row, column, 2)
+    red = skin_colour(0, frontal, row, column, mouth, lid, valley, colour_plane, skin, lips)
+    green = skin_colour(1, frontal, row, column, mouth, lid, valley, colour_plane, skin, lips)
+    blue = skin_colour(2, frontal, row, column, mouth, lid, valley, colour_plane, skin, lips)
+    wet, gloss = 0.055 + 0.10 * mouth, 18.0
+    edge = scalp_edge(x, y, z, hairline)
+    if edge > -2.5:
+        fine, coarse = hair_streaks(x, y, z, strands)
+        share = smoothstep(-0.7, 0.9, edge + 0.55 * fine)
+        look = share * max(0.25, 1 + 0.38 * fine + 0.22 * coarse)
+        red, green, blue = (
+            red * (1 - share) + look * hair[0],
+            green * (1 - share) + look * hair[1],
+            blue * (1 - share) + look * hair[2],
+        )
+        wet, gloss = wet * (1 - share) + share * (0.05 + 0.03 * coarse), 18.0 - 8 * share
+    return red, green, blue, across, up, wet, gloss
+
+
+@numba.njit(cache=True, error_model="numpy", fastmath=True)
+def shade(
+    nearest, weights, triangles, parts, rest, normals, places, lips, lids,
+    colour_plane, relief_plane, strands, openness, shadow_map, turn, light,
+    eyes, gaze, colours, hairline, strength, tint, out,
+):  # fmt: skip
+    """Fill `out` float32 (H, W, 3) with linear RGB where a triangle is.
+
+    colours float64 (5, 3): skin, lips, hair, iris, cloth; light float64 (3, 3): rows across, up and
+    towards the light, in camera coordinates; turn float64 (3, 3): the head's rotation; eyes
+    float64 (2, 3): the eyeballs' centres, left first; gaze float64 (3,): where they look.
+    """
+    half = light[2].copy()
+    half[2] += 1.0
+    half /= math.sqrt((half * half).sum())
+    for i in range(nearest.shape[0]):
+        for j in range(nearest.shape[1]):
+            t = nearest[i, j]
+            if t < 0:
+                continue
+            a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+            u, v = weights[i, j, 0], weights[i, j, 1]
+            w = 1 - u - v
+            x = u * rest[a, 0] + v * rest[b, 0] + w * rest[c, 0]
+            y = u * rest[a, 1] + v * rest[b, 1] + w * rest[c, 1]
+            z = u * rest[a, 2] + v * rest[b, 2] + w * rest[c, 2]
+            nx = u * normals[a, 0] + v * normals[b, 0] + w * normals[c, 0]
+            ny = u * normals[a, 1] + v * normals[b, 1] + w * normals[c, 1]
+            nz = u * normals[a, 2] + v * normals[b, 2] + w * normals[c, 2]
+            px = u * places[a, 0] + v * places[b, 0] + w * places[c, 0]
+            py = u * places[a, 1] + v * places[b, 1] + w * places[c, 1]
+            pz = u * places[a, 2] + v * places[b, 2] + w * places[c, 2]
+            closed = openness[i, j]
+            if parts[t] == 1:
+                eye = eyes[0] if x > 0 else eyes[1]
+                nx, ny, nz = px - eye[0], py - eye[1], pz - eye[2]
+                radius = math.sqrt(nx * nx + ny * ny + nz * nz)
+                along = (nx * gaze[0] + ny * gaze[1] + nz * gaze[2]) / radius
+                angle = math.degrees(math.acos(min(max(along, -1.0), 1.0)))
+                red, green, blue = eye_colour(y - 7.265, angle, colours[3])
+                wet, gloss = 0.9, 120.0
+            else:
+                lip = u * lips[a] + v * lips[b] + w * lips[c]
+                lid = u * lids[a] + v * lids[b] + w * lids[c]
+                red, green, blue, across, up, wet, gloss = surface(
+                    parts[t],
+                    x,
+                    y,
+                    z,
+                    lip,
+                    lid,
+                    colour_plane,
+                    relief_plane,
+                    strands,
+                    colours,
+                    hairline,
+                )
+                nx -= across * turn[0, 0] + up * turn[0, 1]
+                ny -= across * turn[1, 0] + up * turn[1, 1]
+                nz -= across * turn[2, 0] + up * turn[2, 1]
+                if parts[t] == 2 or parts[t] == 3:
+                    closed *= 0.5
+            length = math.sqrt(nx * nx + ny * ny + nz * nz) + 1e-9
+            nx, ny, nz = nx / length, ny / length, nz / length
+            held = in_shadow(shadow_map, px, py, pz, light)
+            facing = nx * light[2, 0] + ny * light[2, 1] + nz * light[2, 2]
+            mirror = max(nx * half[0] + ny * half[1] + nz * half[2], 0.0)
+            shine = wet * mirror**gloss * (1 - held) * (0.3 + strength) * closed
+            direct, around = lit(0, red, facing, ny, nz, held, closed, strength)
+            out[i, j, 0] = (direct + shine) * tint[0] + around
+            direct, around = lit(1, green, facing, ny, nz, held, closed, strength)
+            out[i, j, 1] = (direct + shine) * tint[1] + around
+            direct, around = lit(2, blue, facing, ny, nz, held, closed, strength)
+            out[i, j, 2] = (direct + shine) * tint[2] + around
