@@ -286,7 +286,7 @@ def _sequence_labels(listing: Listing, folder: str, sequence: str, problems: lis
             if state == "ok":
                 values[label] = value
             else:
-                problems.append(f"{path}: {reason}")
+                problems.append(f"{path} {reason}")
     return values
 
 
