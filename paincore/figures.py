@@ -14,6 +14,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse, Patch
+from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
 from paincore import description, paper
@@ -244,7 +245,7 @@ def blink_lengths(corpus) -> Figure:
             axes.bar(lengths, counts, color=colour, label=label), fontsize=8, color=MUTED
         )
     axes.set(xlabel="frames with closed lids", ylabel="blinks")
-    axes.set_xticks(range(1, 1 + int(blinks["closed"].max())))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.margins(y=0.12)
     axes.legend()
     return figure
