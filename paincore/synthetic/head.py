@@ -61,7 +61,8 @@ class View:
 
     yaw, pitch, roll, gaze and light angles in degrees; x, y shift of the head in picture heights;
     scale relative to the default distance; light_strength the share of directed light, 0..1;
-    warmth -1 (blue) to 1 (orange); width, height in pixels.
+    warmth -1 (blue) to 1 (orange); backdrop the number of the room behind the person; width, height
+    in pixels.
     """
 
     yaw: float = 0.0
@@ -76,6 +77,7 @@ class View:
     light_pitch: float = 30.0
     light_strength: float = 0.6
     warmth: float = 0.0
+    backdrop: int = 0
     width: int = 320
     height: int = 240
 

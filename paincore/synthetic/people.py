@@ -155,6 +155,8 @@ def face_vertices(person: Person, aus: Mapping[str, float]) -> np.ndarray:
         amount = closure if au == 43 else aus.get(f"au{au}", 0.0) / 5
         if au == 7:
             amount *= 1 - 0.8 * closure
+        if au == 26:
+            amount *= 0.75  # the target opens as far as a jaw goes; AU26 leaves room for AU27
         if amount:
             lean = 0 if au == 43 else person.asymmetry[au]
             shape += amount * (1 + lean * side) * offsets

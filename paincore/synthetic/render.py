@@ -104,11 +104,11 @@ class Renderer:
         height, width = depth.shape
         _, _, lash_depth = rasterise(points, self.lashes, height, width)
         shown = lash_depth > depth - 0.01 * height
-        picture[shown] = 0.5 * picture[shown] + 0.5 * 0.35 * self.person.hair
+        picture[shown] = 0.3 * picture[shown] + 0.7 * 0.3 * self.person.hair
 
     def backdrop(self, view: View) -> np.ndarray:
         """A blurred room (H, W, 3) float32, linear RGB."""
-        rng = np.random.default_rng([self.person.texture_seed, 5])
+        rng = np.random.default_rng([self.person.texture_seed, 5, view.backdrop])
         room = np.full((48, 64, 3), rng.uniform(0.08, 0.42)) * rng.uniform(0.93, 1.06, 3)
         room *= np.linspace(rng.uniform(0.9, 1.3), rng.uniform(0.6, 0.95), 48)[:, None, None]
         for _ in range(rng.integers(1, 5)):

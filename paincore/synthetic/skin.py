@@ -89,34 +89,39 @@ def plane_grid() -> tuple[np.ndarray, np.ndarray]:
 
 
 def smooth_curve(points: list, count: int = 40) -> np.ndarray:
-    """`count` points (count, 2) along a curve through `points`, a quadratic or cubic in x and y."""
+    """`count` points (count, 2) along a curve through `points`, a polynomial in x and y."""
     points = np.array(points)
     t = np.linspace(0, 1, len(points))
-    degree = min(3, len(points) - 1)
+    degree = min(5 if count > 40 else 3, len(points) - 1)
     fine = np.linspace(0, 1, count)
     return np.stack([np.polyval(np.polyfit(t, points[:, k], degree), fine) for k in (0, 1)], 1)
 
 
 def crease(points: list, depth: float, width: float) -> np.ndarray:
     """Height map (H, W) of a fold on both sides: a valley that fades at its ends, with two lips."""
-    x, y = plane_grid()
     height = np.zeros(PLANE_SHAPE, np.float32)
-    curve = smooth_curve(points)
-    fade = np.sin(np.linspace(0.12, np.pi - 0.12, len(curve))) ** 0.5
-    if abs(curve[0, 0]) < 1e-6:  # a line that crosses the middle does not fade there
-        fade[: len(fade) // 2] = 1
-    for side in (-1, 1):
-        left, right = np.sort(side * curve[[curve[:, 0].argmin(), curve[:, 0].argmax()], 0])
-        columns = (x[0] > left - 0.15) & (x[0] < right + 0.15)
-        rows = (y[:, 0] > curve[:, 1].min() - 0.15) & (y[:, 0] < curve[:, 1].max() + 0.15)
-        dx = x[:, columns][..., None] - side * curve[:, 0].astype(np.float32)
-        dy = y[rows][..., None] - curve[:, 1].astype(np.float32)
-        square = dx * dx + dy * dy
-        nearest = square.argmin(2)
-        s = np.take_along_axis(square, nearest[..., None], 2)[..., 0] / width**2
-        valley = np.exp(-s) - 0.45 * np.exp(-s / 6)
-        height[np.ix_(rows, columns)] -= depth * fade[nearest] * valley
+    mirrored = [(-x, y) for x, y in points]
+    if points[0][0] == 0:  # it crosses the middle: one fold, not two that meet
+        add_fold(height, smooth_curve(mirrored[:0:-1] + points, 80), depth, width)
+    else:
+        add_fold(height, smooth_curve(points), depth, width)
+        add_fold(height, smooth_curve(mirrored), depth, width)
     return height
+
+
+def add_fold(height: np.ndarray, curve: np.ndarray, depth: float, width: float) -> None:
+    """Press one fold along `curve` (N, 2) into the height map."""
+    x, y = plane_grid()
+    low, high = curve.min(0) - 0.15, curve.max(0) + 0.15
+    columns = (x[0] > low[0]) & (x[0] < high[0])
+    rows = (y[:, 0] > low[1]) & (y[:, 0] < high[1])
+    dx = x[:, columns][..., None] - curve[:, 0].astype(np.float32)
+    dy = y[rows][..., None] - curve[:, 1].astype(np.float32)
+    square = dx * dx + dy * dy
+    nearest = square.argmin(2)
+    s = np.take_along_axis(square, nearest[..., None], 2)[..., 0] / width**2
+    fade = np.sin(np.linspace(0.12, np.pi - 0.12, len(curve))) ** 0.5
+    height[np.ix_(rows, columns)] -= depth * fade[nearest] * (np.exp(-s) - 0.45 * np.exp(-s / 6))
 
 
 @lru_cache(maxsize=1)
