@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from paincore.synthetic.head import load_head
+from paincore.synthetic.head import LANDMARK_VERTICES, load_head
 
 ANCESTRIES = ("african", "asian", "caucasian")
 EYE_COLOURS = ((0.09, 0.045, 0.02), (0.14, 0.08, 0.03), (0.10, 0.13, 0.06), (0.12, 0.19, 0.27))
@@ -26,7 +26,8 @@ GREY_HAIR = (0.42, 0.41, 0.40)
 class Person:
     """One synthetic person.
 
-    neutral float32 (V, 3) in dm; asymmetry {au: -1..1}, how much stronger the left side moves;
+    neutral float32 (V, 3) in dm; axes float64 (A,) identity coefficients; lid_travel the share of
+    the mesh's lid movement that just closes these eyes; asymmetry {au: -1..1}, how much stronger the left side moves;
     age 0 (about 25 years) to 1 (about 70); ancestry weights (3,) that sum to one; female; colours
     linear RGB (3,); hairline in dm above the usual one, hair_volume in dm, beard 0..1,
     brow_width relative; texture_seed for pores, freckles and hairs.
@@ -34,6 +35,7 @@ class Person:
 
     neutral: np.ndarray
     axes: np.ndarray
+    lid_travel: float
     asymmetry: Mapping[int, float]
     age: float
     ancestry: np.ndarray
@@ -67,9 +69,11 @@ def draw_person(rng: np.random.Generator) -> Person:
     fair = ancestry[2] > 0.55
     hair = np.array(HAIR_COLOURS[rng.choice(4, p=(0.3, 0.4, 0.2, 0.1)) if fair else rng.choice(2)])
     beard = 0.0 if female else float(max(0.0, rng.normal(0.25, 0.3)))
+    neutral = neutral_shape(axes, ancestry, female, age, weight)
     return Person(
-        neutral=neutral_shape(axes, ancestry, female, age, weight),
+        neutral=neutral,
         axes=axes,
+        lid_travel=lid_travel(neutral),
         asymmetry={au: float(rng.normal(0, 0.12)) for au in load_head().au_offsets},
         age=age,
         ancestry=ancestry,
@@ -131,6 +135,14 @@ def stand_upright(shape: np.ndarray) -> np.ndarray:
     return shape + (head.vertices[eyes].mean(0) - shape[eyes].mean(0))
 
 
+def lid_travel(neutral: np.ndarray) -> float:
+    """Share of the mesh's full lid movement at which the upper lids meet the lower ones."""
+    upper = [LANDMARK_VERTICES[i] for i in (37, 38, 43, 44)]
+    lower = [LANDMARK_VERTICES[i] for i in (41, 40, 47, 46)]
+    move = load_head().au_offsets[43][:, 1]
+    return float(((neutral[upper, 1] - neutral[lower, 1]) / (move[lower] - move[upper])).max())
+
+
 def draw_skin(ancestry: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Skin colour (3,), linear RGB, along the line from light over medium to dark."""
     tone = float(np.clip(ancestry @ (0.85, 0.32, 0.12) + rng.normal(0, 0.09), 0, 1))
@@ -152,7 +164,7 @@ def face_vertices(person: Person, aus: Mapping[str, float]) -> np.ndarray:
     shape = person.neutral.astype(np.float64)
     side = np.clip(head.vertices[:, :1] / 0.3, -1, 1)
     for au, offsets in head.au_offsets.items():
-        amount = closure if au == 43 else aus.get(f"au{au}", 0.0) / 5
+        amount = closure * person.lid_travel if au == 43 else aus.get(f"au{au}", 0.0) / 5
         if au == 7:
             amount *= 1 - 0.8 * closure
         if au == 26:

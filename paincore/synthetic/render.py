@@ -14,7 +14,6 @@ from paincore.raster import rasterise, vertex_normals
 from paincore.synthetic.head import (
     EYE,
     LASHES,
-    PIVOT,
     SKIN,
     View,
     load_head,

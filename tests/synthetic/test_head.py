@@ -1,0 +1,112 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from paincore.synthetic.head import (
+    LANDMARK_VERTICES,
+    View,
+    landmarks66,
+    load_head,
+    project,
+    rotation,
+)
+from paincore.synthetic.people import draw_people, face_vertices
+
+ANGLE = st.floats(-60, 60)
+# Where the points of the 68-point scheme lie among the 66: the inner mouth corners are left out.
+NOSE_TIP, MOUTH_LEFT, MOUTH_RIGHT, BROW_INNER, BROW_OUTER = 30, 48, 54, (21, 22), (17, 26)
+UPPER_LIDS, LOWER_LIDS = (37, 38, 43, 44), (41, 40, 47, 46)
+UPPER_LIP, LOWER_LIP, INNER_UPPER, INNER_LOWER, CHIN = 51, 57, 61, 64, 8
+
+
+@pytest.fixture(scope="module")
+def person():
+    return draw_people(1, 0)[0]
+
+
+def points(person, view=None, **aus):
+    return landmarks66(project(face_vertices(person, aus), view or View()))
+
+
+@given(ANGLE, ANGLE, ANGLE)
+def test_rotations_keep_lengths_and_handedness(yaw, pitch, roll):
+    turned = rotation(yaw, pitch, roll)
+    assert np.allclose(turned @ turned.T, np.eye(3), atol=1e-12)
+    assert np.isclose(np.linalg.det(turned), 1)
+
+
+def test_yaw_pitch_and_roll_turn_the_nose_as_the_docstring_says(person):
+    front = points(person)
+    assert points(person, View(yaw=20))[NOSE_TIP, 0] > front[NOSE_TIP, 0] + 5
+    assert points(person, View(pitch=15))[NOSE_TIP, 1] < front[NOSE_TIP, 1] - 5
+    brows = list(BROW_INNER)
+    tilted = points(person, View(roll=15))
+    assert (tilted[brows, 0] > front[brows, 0] + 5).all()  # clockwise: the forehead goes right
+
+
+def test_the_base_face_is_symmetrical_and_its_landmarks_are_mirror_pairs():
+    shape = load_head().vertices[list(LANDMARK_VERTICES)]
+    for left, right in (
+        (0, 16),
+        (4, 12),
+        (17, 26),
+        (21, 22),
+        (36, 45),
+        (39, 42),
+        (48, 54),
+        (31, 35),
+    ):
+        assert np.allclose(shape[left] * [-1, 1, 1], shape[right], atol=1e-3)
+
+
+@pytest.mark.parametrize("closing", ["au43", "au45"])
+def test_closing_the_lids_closes_the_eyes_of_everybody(closing):
+    for person in draw_people(25, 0):
+        opened, closed = points(person), points(person, **{closing: 1.0})
+        gap = (opened[list(LOWER_LIDS), 1] - opened[list(UPPER_LIDS), 1]).mean()
+        left = (closed[list(LOWER_LIDS), 1] - closed[list(UPPER_LIDS), 1]).mean()
+        assert gap > 1.0
+        assert abs(left) < 0.25 * gap  # the upper lid may overlap the lower one a little
+
+
+def test_a_blink_and_au43_close_the_lids_just_alike(person):
+    assert np.array_equal(
+        face_vertices(person, {"au43": 0.7}), face_vertices(person, {"au45": 0.7})
+    )
+
+
+def test_action_units_move_what_facs_says(person):
+    rest = points(person)
+    moved = {
+        au: points(person, **{f"au{au}": 5.0}) - rest for au in (1, 2, 4, 9, 10, 12, 15, 20, 25, 26)
+    }
+    up, down = -1.0, 1.0  # picture rows grow downwards
+    assert np.sign(moved[1][list(BROW_INNER), 1]).tolist() == [up, up]
+    assert np.sign(moved[2][list(BROW_OUTER), 1]).tolist() == [up, up]
+    assert np.sign(moved[4][list(BROW_INNER), 1]).tolist() == [down, down]
+    assert moved[10][UPPER_LIP, 1] < -1
+    assert (moved[12][[MOUTH_LEFT, MOUTH_RIGHT], 1] < 0).all()
+    assert (moved[15][[MOUTH_LEFT, MOUTH_RIGHT], 1] > 0).all()
+    assert moved[20][MOUTH_LEFT, 0] < 0 < moved[20][MOUTH_RIGHT, 0]
+    for au in (25, 26):
+        assert moved[au][INNER_LOWER, 1] - moved[au][INNER_UPPER, 1] > 0.5
+    assert moved[26][CHIN, 1] > 3
+
+
+def test_a_person_is_the_same_however_many_are_drawn():
+    few, many = draw_people(3, 7), draw_people(9, 7)
+    for a, b in zip(few, many, strict=False):
+        assert np.array_equal(a.neutral, b.neutral)
+        assert a.texture_seed == b.texture_seed
+    assert not np.allclose(few[0].neutral, few[1].neutral, atol=0.01)
+
+
+def test_everybody_has_a_face_in_the_usual_order():
+    for person in draw_people(60, 3):
+        p = points(person)
+        heights = [p[19, 1], p[37, 1], p[NOSE_TIP, 1], p[UPPER_LIP, 1], p[LOWER_LIP, 1], p[CHIN, 1]]
+        assert heights == sorted(heights)
+        across = p[[0, 36, 39, NOSE_TIP, 42, 45, 16], 0]
+        assert (np.diff(across) > 0).all()
+        assert (p >= 0).all() and (p < [320, 240]).all()
