@@ -38,14 +38,15 @@ def fill_triangles(points, triangles, nearest, weights, depth):
         area = (y1 - y2) * (x0 - x2) + (x2 - x1) * (y0 - y2)
         if abs(area) < 1e-9:
             continue
+        share = 1 / area
         left = max(math.ceil(min(x0, x1, x2)), 0)
         right = min(math.floor(max(x0, x1, x2)), width - 1)
         top = max(math.ceil(min(y0, y1, y2)), 0)
         bottom = min(math.floor(max(y0, y1, y2)), height - 1)
         for y in range(top, bottom + 1):
             for x in range(left, right + 1):
-                w0 = ((y1 - y2) * (x - x2) + (x2 - x1) * (y - y2)) / area
-                w1 = ((y2 - y0) * (x - x2) + (x0 - x2) * (y - y2)) / area
+                w0 = ((y1 - y2) * (x - x2) + (x2 - x1) * (y - y2)) * share
+                w1 = ((y2 - y0) * (x - x2) + (x0 - x2) * (y - y2)) * share
                 w2 = 1 - w0 - w1
                 if w0 < -1e-6 or w1 < -1e-6 or w2 < -1e-6:
                     continue

@@ -19,7 +19,7 @@ HAIR_COLOURS = (
     (0.33, 0.22, 0.11),
 )
 LIGHT_SKIN, MEDIUM_SKIN, DARK_SKIN = (0.72, 0.45, 0.34), (0.46, 0.24, 0.15), (0.115, 0.052, 0.032)
-GREY_HAIR = (0.42, 0.41, 0.40)
+GREY_HAIR = (0.40, 0.385, 0.36)
 
 
 @dataclass(frozen=True)

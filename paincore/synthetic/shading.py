@@ -43,7 +43,7 @@ def scalp_edge(x, y, z, hairline):
     behind = 0.12 + 0.55 * smoothstep(7.05, 7.35, y) - 0.12 * smoothstep(6.7, 6.2, y)
     side = min(behind - z, (y - 6.55) * 0.6)
     if y < 7.62 and ax > 0.755 - 0.1 * smoothstep(7.3, 7.0, y) and z > -0.12:
-        return -1.0  # the ear
+        return -9.0  # the ear
     return max(front, side) / 0.06
 
 

@@ -211,7 +211,7 @@ def beard_area() -> np.ndarray:
     upper_lip = np.exp(-(((y - 6.775) / 0.05) ** 4)) * (1 / (1 + np.exp((ax - 0.30) / 0.03)))
     line = 6.50 + 1.0 * np.clip(ax - 0.36, 0, 0.4)  # from the chin up to the sideburns
     jaw = 1 / (1 + np.exp((y - line) / 0.05))
-    return np.clip(upper_lip + jaw, 0, 1) / (1 + np.exp((5.98 - y) / 0.04))
+    return np.clip(upper_lip + jaw, 0, 1) / (1 + np.exp((6.16 - y) / 0.05))
 
 
 def brow_hairs(person: Person, rng: np.random.Generator, hairs: int = 230) -> np.ndarray:
