@@ -107,7 +107,7 @@ class HubFile(Entry):
 class ByHand(Entry):
     """A file that users get for themselves, as its licence or its home demands."""
 
-    kind: Literal["hand"]
+    kind: Literal["by hand"]
     instructions: str
 
     def download(self, folder: Path) -> Path:
@@ -239,9 +239,8 @@ def load_manifest(path: Path = MANIFEST) -> Manifest:
     try:
         return Manifest.model_validate(yaml.safe_load(path.read_text("utf-8")))
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise ManifestError(f"{path}: {field}: {first['msg']}") from error
+        faults = (f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        raise ManifestError(f"{path}: {'; '.join(faults)}") from error
     except (OSError, yaml.YAMLError, AttributeError, TypeError) as error:
         raise ManifestError(f"{path} cannot be read: {error}") from error
 
@@ -267,7 +266,11 @@ def fetch(name: str, file: Path | None = None, assets: Path = ASSETS) -> Path:
     for an unknown name, AssetError with each source's reason or with what to do by hand.
     Used by the book's build and `paincore fetch`.
     """
-    asset = _named(load_manifest().assets, name, "asset")
+    return fetch_asset(_named(load_manifest().assets, name, "asset"), file, assets)
+
+
+def fetch_asset(asset: Asset, file: Path | None = None, assets: Path = ASSETS) -> Path:
+    """`fetch` of an entry of the manifest."""
     place = asset.place(assets)
     try:
         assets.mkdir(parents=True, exist_ok=True)
@@ -277,7 +280,7 @@ def fetch(name: str, file: Path | None = None, assets: Path = ASSETS) -> Path:
             with tempfile.TemporaryDirectory(dir=place.parent, prefix=".fetch-") as folder:
                 _obtain(asset, file, Path(folder)).replace(place)
     except OSError as error:
-        raise AssetError(f"{name} cannot be put at {place}: {error}") from error
+        raise AssetError(f"{asset.name} cannot be put at {place}: {error}") from error
     return place
 
 

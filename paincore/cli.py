@@ -1,0 +1,175 @@
+"""The command line: `paincore VERB`, each verb a thin call of a function of the module.
+
+What a user can put right is printed as one line on standard error, with exit status 1.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from paincore import PaincoreError
+from paincore.corpus import Corpus, compare_counts, open_corpus, read_generator
+from paincore.manifest import ROOT, Asset, DataSet, asset_state, fetch, load_manifest
+from paincore.profiles import DEFAULT_PROFILE, PROFILES
+
+STYLES = {"here": "green", "missing": "yellow", "damaged": "red"}
+
+app = typer.Typer(
+    help="An executable book on pain detection with vision transformers.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+)
+data_app = typer.Typer(help="List data sets and assets, or verify a corpus.")
+app.add_typer(data_app, name="data")
+console = Console()
+
+Profile = Annotated[str, typer.Option(help=f"Size of the book: {', '.join(PROFILES)}.")]
+DataRoot = Annotated[Path | None, typer.Option(help="The corpus folder.")]
+Results = Annotated[Path | None, typer.Option(help="Where results go (default: results).")]
+
+
+def main() -> None:
+    """Run the command line; an error that the user can put right ends it with one line."""
+    try:
+        app()
+    except PaincoreError as error:
+        Console(stderr=True).print(f"Error: {error}", style="red", soft_wrap=True, markup=False)
+        sys.exit(1)
+
+
+@app.command()
+def book(
+    profile: Profile = DEFAULT_PROFILE,
+    dataset: Annotated[str | None, typer.Option(help="A data set of the manifest.")] = None,
+    data_root: DataRoot = None,
+    results: Results = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
+    scheduler: Annotated[str | None, typer.Option(help="Address of a dask scheduler.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Seeds of each run.")] = None,
+    kernel: Annotated[str | None, typer.Option(help="Jupyter kernel of the chapters.")] = None,
+) -> None:
+    """Execute the chapters and render the book; what has not changed is kept."""
+    from paincore.chapters import build_book  # Jupyter's libraries: only for this verb
+
+    page = build_book(
+        profile=profile,
+        dataset=dataset,
+        data_root=data_root,
+        results=results,
+        device=device,
+        scheduler=scheduler,
+        seeds=seeds,
+        kernel=kernel,
+        console=console,
+    )
+    console.print(f"The book: {page}", soft_wrap=True)
+
+
+@app.command()
+def synthesize(
+    out: Annotated[Path, typer.Option(help="The corpus folder to make.")],
+    frames: Annotated[int, typer.Option(min=1, help="Frames in all.")] = 2000,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed, another corpus.")] = 0,
+    size: Annotated[str, typer.Option(help="Width and height of a picture.")] = "320x240",
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes (default: cores).")] = None,
+) -> None:
+    """Make a synthetic corpus in the layout of UNBC-McMaster; resumes after a kill."""
+    from paincore.synthetic.corpus import synthesize as make  # compiles kernels: only for this verb
+
+    width, separator, height = size.partition("x")
+    if not (separator and width.isdecimal() and height.isdecimal()):
+        raise typer.BadParameter(f"{size!r} is not like 320x240", param_hint="--size")
+    make(out, frames=frames, seed=seed, width=int(width), height=int(height), workers=workers)
+    console.print(f"The corpus: {out}", soft_wrap=True)
+
+
+@app.command("fetch")
+def fetch_asset(
+    name: Annotated[str, typer.Argument(help="An asset, as `paincore data` lists it.")],
+    file: Annotated[Path | None, typer.Option(help="Take this file instead.")] = None,
+) -> None:
+    """Get an asset into data/assets and check it."""
+    console.print(f"{name}: {fetch(name, file)}", soft_wrap=True)
+
+
+@data_app.callback(invoke_without_command=True)
+def list_data(context: typer.Context) -> None:
+    """List the data sets and assets of the manifest: what is here, missing or damaged."""
+    if context.invoked_subcommand:
+        return
+    manifest = load_manifest()
+    sets = Table(
+        "data set", "what", "faces shown", "state", title="Data sets", title_justify="left"
+    )
+    for entry in manifest.datasets.values():
+        sets.add_row(entry.name, entry.title, _faces_shown(entry), _state_of_dataset(entry))
+    assets = Table("asset", "what", "licence", "MB", "state", title="Assets", title_justify="left")
+    for asset in manifest.assets.values():
+        size = f"{asset.bytes / 1e6:.1f}" if asset.bytes else "?"
+        assets.add_row(asset.name, asset.title, asset.licence, size, _state_of_asset(asset))
+    console.print(sets, assets)
+
+
+@data_app.command()
+def verify(
+    dataset: Annotated[str, typer.Argument(help="A data set of the manifest.")],
+    data_root: DataRoot = None,
+    results: Results = None,
+    profile: Profile = DEFAULT_PROFILE,
+) -> None:
+    """Read a corpus and compare it with the counts that the manifest expects."""
+    corpus = open_corpus(dataset, data_root, profile=profile, results=results)
+    expected = corpus.dataset.expected
+    if corpus.truth is not None:
+        expected = expected.model_copy(update={"frames": len(corpus.truth)})
+    counts = compare_counts(corpus.frames, expected)
+    wrong = counts[(counts["expected"] != counts["found"])]
+    _print_states(corpus)
+    for row in wrong.itertuples():
+        doubt = "" if row.verified else " (the manifest's own number is not certain)"
+        console.print(f"{row.what}: expected {row.expected}, found {row.found}{doubt}")
+    console.print(f"{len(counts) - len(wrong)} of {len(counts)} counts as expected")
+    if wrong["verified"].any():
+        raise typer.Exit(1)
+
+
+def _print_states(corpus: Corpus) -> None:
+    console.print(f"{corpus.dataset.title} in {corpus.root}", soft_wrap=True)
+    states = Table("state", "frames", "first problem")
+    for state, frames in corpus.frames.groupby("state"):
+        states.add_row(state, str(len(frames)), frames["problem"].iloc[0])
+    console.print(states)
+    for column in ("landmarks", "vas", "sen", "aff", "opr"):
+        if missing := corpus.frames[column].isna().sum():
+            console.print(f"{missing} frames without {column}")
+    for sentence in corpus.ignored:
+        console.print(f"left out: {sentence}", soft_wrap=True, markup=False)
+
+
+def _faces_shown(entry: DataSet) -> str:
+    if not entry.faces_may_be_shown:
+        return "no"
+    return ", ".join(entry.shown_subjects) or "yes"
+
+
+def _state_of_dataset(entry: DataSet) -> str:
+    if not entry.synthetic:
+        return "yours to bring: --data-root"
+    folders = sorted((ROOT / "data").glob("synthetic-*/"))
+    here = [folder.name for folder in folders if read_generator(folder)]
+    return ", ".join(f"data/{name}" for name in here) or "made on demand"
+
+
+def _state_of_asset(asset: Asset) -> str:
+    state = asset_state(asset)
+    doubt = " (SHA-256 not known)" if asset.sha256 is None and state == "here" else ""
+    return f"[{STYLES[state]}]{state}[/]{doubt}"
+
+
+if __name__ == "__main__":
+    main()

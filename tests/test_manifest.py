@@ -1,0 +1,239 @@
+import hashlib
+import http.server
+import json
+import threading
+import zipfile
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from paincore.manifest import (
+    MANIFEST,
+    Asset,
+    AssetError,
+    ManifestError,
+    asset_state,
+    dataset_named,
+    fetch,
+    fetch_asset,
+    load_manifest,
+)
+
+CONTENT = b"what the asset holds"
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+def asset(*sources: dict, **changes) -> Asset:
+    entry = {
+        "name": "thing",
+        "title": "A thing",
+        "licence": "MIT",
+        "origin": "here",
+        "file": "thing.bin",
+        "bytes": len(CONTENT),
+        "sha256": SHA256,
+        "sources": sources,
+    }
+    return Asset(**entry | changes)
+
+
+@pytest.fixture
+def assets(tmp_path: Path) -> Path:
+    return tmp_path / "assets"
+
+
+@pytest.fixture
+def web(tmp_path: Path):
+    """A web server of the folder `web`, and its address."""
+    folder = tmp_path / "web"
+    folder.mkdir()
+    handler = partial(QuietHandler, directory=folder)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield folder, f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+    def end_headers(self):
+        self.send_header("ETag", '"1"')  # the two headers that the hub's client asks for
+        self.send_header("X-Repo-Commit", "0" * 40)
+        super().end_headers()
+
+
+# The manifest
+
+
+def test_the_manifest_expects_of_unbc_what_the_paper_and_the_data_set_say():
+    unbc = dataset_named("unbc")
+    frames = unbc.expected.pspi.frames
+    assert (unbc.expected.subjects, unbc.expected.sequences, unbc.expected.frames) == (
+        len(unbc.expected.by_subject),
+        200,
+        48398,
+    )
+    assert sum(frames.values()) == 48398
+    assert round(frames["0"] / 484, 0) == 83
+    assert round(frames["1-2"] / 483.98, 1) == 10.9
+    assert not unbc.expected.pspi.verified
+
+
+def test_faces_of_real_people_are_not_shown_unless_the_reader_says_so():
+    assert not dataset_named("unbc").faces_may_be_shown
+    assert dataset_named("synthetic").faces_may_be_shown
+
+
+def test_what_the_repository_holds_is_what_the_manifest_says():
+    held = [a for a in load_manifest().assets.values() if a.sources[0].kind == "repository"]
+    assert [asset.name for asset in held] == ["head"]
+    assert [asset_state(asset) for asset in held] == ["here"]
+
+
+@pytest.mark.parametrize(
+    ("line", "changed", "sentence"),
+    [
+        ("    shown_subjects: []", "    show_subjects: []", "show_subjects: Extra inputs"),
+        ("ll042: {frames: 2134", "ll042: {frames: 2135", "sums to 48399 frames, not 48398"),
+        ("sha256: 64184", "sha256: 0x64184", "assets.landmarker.sha256"),
+        ("kind: wheel", "kind: wheels", "assets.landmarker.sources.0"),
+        ("datasets:", "datasets: [", "cannot be read"),
+    ],
+)
+def test_a_mistake_in_the_manifest_is_named(tmp_path, line, changed, sentence):
+    text = MANIFEST.read_text()
+    assert line in text
+    path = tmp_path / "manifest.yaml"
+    path.write_text(text.replace(line, changed))
+    with pytest.raises(ManifestError, match=r"manifest.yaml") as error:
+        load_manifest(path)
+    assert sentence in str(error.value)
+
+
+def test_an_unknown_name_is_answered_with_those_there_are(assets):
+    with pytest.raises(ManifestError, match="no data set 'unbk'; it has synthetic, unbc"):
+        dataset_named("unbk")
+    with pytest.raises(ManifestError, match="no asset 'landmark'; it has head, landmarker"):
+        fetch("landmark", assets=assets)
+
+
+# The sources of an asset
+
+
+def test_an_asset_comes_from_a_url(web, assets):
+    folder, address = web
+    (folder / "thing").write_bytes(CONTENT)
+    thing = asset({"kind": "url", "url": f"{address}/thing"})
+    assert asset_state(thing, assets) == "missing"
+    assert fetch_asset(thing, assets=assets).read_bytes() == CONTENT
+    assert asset_state(thing, assets) == "here"
+
+
+def test_an_asset_comes_out_of_a_wheel_that_is_not_installed(tmp_path, assets, monkeypatch):
+    with zipfile.ZipFile(tmp_path / "thing-1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("thing/data.bin", CONTENT)
+        about = {
+            "METADATA": "Metadata-Version: 2.1\nName: thing\nVersion: 1.0\n",
+            "WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+            "RECORD": "",
+        }
+        for name, text in about.items():
+            wheel.writestr(f"thing-1.0.dist-info/{name}", text)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    source = {"kind": "wheel", "package": "thing", "version": "1.0", "member": "thing/data.bin"}
+    assert fetch_asset(asset(source), assets=assets).read_bytes() == CONTENT
+
+
+def test_an_asset_comes_from_npm(web, assets, monkeypatch, tmp_path):
+    folder, address = web
+    (folder / "thing.tgz").write_bytes(CONTENT)
+    package = {"name": "thing", "version": "1.0.0", "dist": {"tarball": f"{address}/thing.tgz"}}
+    (folder / "thing").write_text(json.dumps({"name": "thing", "versions": {"1.0.0": package}}))
+    monkeypatch.setenv("npm_config_registry", address)
+    monkeypatch.setenv("npm_config_cache", str(tmp_path / "npm"))
+    source = {"kind": "npm", "package": "thing", "version": "1.0.0"}
+    assert fetch_asset(asset(source), assets=assets).read_bytes() == CONTENT
+
+
+def test_an_asset_comes_from_a_pinned_revision_of_the_hub(web, assets, monkeypatch):
+    folder, address = web
+    file = folder / "owner/model/resolve/rev1/model.bin"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(CONTENT)
+    template = f"{address}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
+    source = {"kind": "hub", "repository": "owner/model", "revision": "rev1", "file": "model.bin"}
+    assert fetch_asset(asset(source), assets=assets).read_bytes() == CONTENT
+
+
+def test_the_next_source_is_tried_when_one_fails(web, assets):
+    folder, address = web
+    (folder / "wrong").write_bytes(b"something else")
+    (folder / "thing").write_bytes(CONTENT)
+    thing = asset(
+        *({"kind": "url", "url": f"{address}/{name}"} for name in ("no", "wrong", "thing"))
+    )
+    assert fetch_asset(thing, assets=assets).read_bytes() == CONTENT
+
+
+def test_an_asset_that_is_here_is_not_fetched_again(assets):
+    assets.mkdir()
+    (assets / "thing.bin").write_bytes(CONTENT)
+    unreachable = asset({"kind": "url", "url": "http://127.0.0.1:9/thing"})
+    assert fetch_asset(unreachable, assets=assets) == assets / "thing.bin"
+
+
+def test_a_damaged_asset_is_fetched_again(web, assets):
+    folder, address = web
+    (folder / "thing").write_bytes(CONTENT)
+    thing = asset({"kind": "url", "url": f"{address}/thing"})
+    assets.mkdir()
+    (assets / "thing.bin").write_bytes(CONTENT[::-1])
+    assert asset_state(thing, assets) == "damaged"
+    assert fetch_asset(thing, assets=assets).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("content", [CONTENT[:-1], CONTENT[::-1]])
+def test_what_differs_in_size_or_hash_never_takes_the_place(web, assets, content):
+    folder, address = web
+    (folder / "thing").write_bytes(content)
+    thing = asset({"kind": "url", "url": f"{address}/thing"})
+    with pytest.raises(AssetError, match=r"thing could not be fetched. url: .* instead of"):
+        fetch_asset(thing, assets=assets)
+    assert asset_state(thing, assets) == "missing"
+    assert [path.name for path in assets.iterdir()] == [".thing.bin.lock"]
+
+
+def test_an_asset_to_get_by_hand_says_how_and_takes_the_file(tmp_path, assets):
+    thing = asset({"kind": "by hand", "instructions": "ask its owner"})
+    with pytest.raises(AssetError, match=r"by hand: ask its owner.* paincore fetch thing --file"):
+        fetch_asset(thing, assets=assets)
+    file = tmp_path / "mine"
+    file.write_bytes(CONTENT)
+    assert fetch_asset(thing, file, assets).read_bytes() == CONTENT
+    assert file.exists()
+
+
+def test_a_file_that_is_not_the_asset_is_refused_by_name(tmp_path, assets):
+    thing = asset({"kind": "by hand", "instructions": "ask its owner"})
+    with pytest.raises(AssetError, match="none is not a file"):
+        fetch_asset(thing, tmp_path / "none", assets)
+    (tmp_path / "other").write_bytes(b"other")
+    with pytest.raises(AssetError, match="other has 5 bytes instead of 20"):
+        fetch_asset(thing, tmp_path / "other", assets)
+
+
+def test_an_asset_without_a_known_hash_is_taken_as_it_comes(tmp_path, assets):
+    thing = asset({"kind": "by hand", "instructions": "-"}, bytes=None, sha256=None)
+    (tmp_path / "any").write_bytes(b"any")
+    assert fetch_asset(thing, tmp_path / "any", assets).read_bytes() == b"any"
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "assets").write_text("a file where the folder should be")
+    with pytest.raises(AssetError, match=r"thing cannot be put at .*assets/thing.bin"):
+        fetch_asset(asset({"kind": "by hand", "instructions": "-"}), assets=tmp_path / "assets")
