@@ -17,14 +17,22 @@ import papermill
 from papermill.exceptions import PapermillExecutionError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from traitlets.config import Config
 
-from paincore import PaincoreError
+from paincore import PaincoreError, figures
+from paincore.corpus import Corpus, open_corpus
+from paincore.manifest import ROOT, fetch
+from paincore.profiles import DEFAULT_PROFILE, profile_named
+from paincore.rendering import VENDORED, render, vendor
 
-ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
-CHAPTERS = ROOT / "book" / "chapters"
+BOOK = ROOT / "book"
+CHAPTERS = BOOK / "chapters"
 
 TYPES = {"str": str, "int": int, "float": float, "bool": bool, "None": type(None)}
+
+# Sockets that only this user can open, where the default is TCP in plain text.
+LOCAL_KERNEL = Config({"KernelManager": {"transport": "ipc"}})
 
 BANNER = """\
 :::{admonition} Synthetic data
@@ -159,6 +167,7 @@ def execute_chapter(
             progress_bar=False,
             cwd=ROOT,
             on_cell_complete=on_cell,
+            config=LOCAL_KERNEL,
         )
     except PapermillExecutionError as error:
         raise ChapterError(
@@ -179,6 +188,7 @@ def _prepare_for_reading(book: nbformat.NotebookNode, inputs: dict, synthetic: b
     for cell in book.cells:
         if "injected-parameters" in cell.metadata.get("tags", []):
             cell.metadata["tags"].append("hide-input")
+            cell.metadata["mystnb"] = {"code_prompt_show": "What was set in this run"}
     # Through JSON, so that it compares equal to what is read back.
     book.metadata["paincore"] = json.loads(json.dumps(inputs))
 
@@ -230,3 +240,64 @@ def execute_chapters(
                 on_cell=lambda task=task, **_: progress.advance(task),
             )
     return [chapters / notebook.name for notebook in sources]
+
+
+def build_book(
+    profile: str = DEFAULT_PROFILE,
+    dataset: str | None = None,
+    data_root: str | None = None,
+    results: str | None = None,
+    device: str | None = None,
+    scheduler: str | None = None,
+    seeds: int | None = None,
+    kernel: str | None = None,
+    console: Console | None = None,
+) -> Path:
+    """Open or make the corpus, execute the chapters, render the book; returns its `index.html`.
+
+    None means the profile's value; `kernel` names the Jupyter kernel of the chapters. Only what
+    has changed is done again. Raises `PaincoreError` with what to do.
+    """
+    profile_named(profile)
+    folders = {"data_root": data_root, "results": results}
+    # Chapters run in the repository's root, whatever folder the command was given in.
+    given = {name: str(Path(path).resolve()) for name, path in folders.items() if path is not None}
+    named = {"dataset": dataset, "device": device, "scheduler": scheduler, "seeds": seeds}
+    given |= {"profile": profile} | {k: v for k, v in named.items() if v is not None}
+    check_parameters(sorted(NOTEBOOKS.glob("*.ipynb")), given)
+    corpus = open_corpus(
+        dataset, given.get("data_root"), profile=profile, results=given.get("results")
+    )
+    execute_chapters(
+        given,
+        data=corpus.fingerprint,
+        synthetic=corpus.dataset.synthetic,
+        kernel=kernel,
+        console=console,
+    )
+    write_title(corpus, profile, CHAPTERS)
+    for name in VENDORED:
+        vendor(name, fetch(name), BOOK / "assets" / "vendor")
+    return render(BOOK, BOOK / "_build" / "jupyter-book.log")
+
+
+def write_title(corpus: Corpus, profile: str, chapters: Path) -> None:
+    """Write what the title page says of this copy: its banner, its picture, its corpus."""
+    picture = figures.faces_by_pspi(corpus, count=5, columns=5)
+    partial = chapters / "title.partial.png"
+    picture.savefig(partial, dpi=200)
+    partial.replace(chapters / "title.png")
+    frames = corpus.frames
+    text = f"""\
+{BANNER if corpus.dataset.synthetic else ""}
+```{{figure}} chapters/title.png
+:alt: A row of frames of this copy's corpus; the PSPI above each rises from left to right.
+:width: 100%
+
+Five frames of the corpus that this copy was made from, by rising PSPI: {corpus.dataset.title},
+{len(frames):,} frames of {frames["subject"].nunique()} people, in the profile `{profile}`.
+```
+"""
+    partial = chapters / "title.partial.md"
+    partial.write_text(text, "utf-8")
+    partial.replace(chapters / "title.md")

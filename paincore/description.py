@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from paincore import paper
+from paincore.corpus import Corpus, compare_counts, read_generator
 from paincore.frames import KEYS, STATES
 
 PSPI_AUS = (4, 6, 7, 9, 10, 43)
@@ -40,15 +41,22 @@ def pain_by_subject(frames: pd.DataFrame) -> pd.DataFrame:
     return table.sort_values(["share", "frames"], ascending=False, kind="stable")
 
 
-def left_out(frames: pd.DataFrame) -> pd.DataFrame:
-    """One row a state other than "ok" that occurs: `meaning`, `frames`, the first `example`.
+def left_out(corpus: Corpus) -> pd.DataFrame:
+    """What became of every frame and file: `what`, `count`, the `first` case; most first.
 
-    Empty when every frame can be used. Chapter 01.
+    A row for each state of a frame that occurs, one for files that belong to no frame. Chapter 01.
     """
-    bad = frames[frames["state"] != "ok"].groupby("state", sort=False)["problem"]
-    table = pd.DataFrame({"frames": bad.size(), "example": bad.first()})
-    table.insert(0, "meaning", table.index.map(STATES))
-    return table.sort_values("frames", ascending=False, kind="stable")
+    states = corpus.frames.groupby("state", sort=False)["problem"].agg(["size", "first"])
+    table = pd.DataFrame(
+        {"what": states.index.map(STATES), "count": states["size"], "first": states["first"]}
+    ).sort_values("count", ascending=False, kind="stable")
+    if corpus.ignored:
+        table.loc["ignored"] = [
+            "files that belong to no frame",
+            len(corpus.ignored),
+            corpus.ignored[0],
+        ]
+    return table
 
 
 def recomputed(frames: pd.DataFrame) -> pd.DataFrame:
@@ -130,3 +138,56 @@ def blinks(truth: pd.DataFrame) -> pd.DataFrame:
         rows += [(subject, sequence, length) for length in (ends - begins)[whole]]
     table = pd.DataFrame(rows, columns=["subject", "sequence", "closed"])
     return table.assign(told=table["closed"] <= paper.CLIP_FRAMES - 2)
+
+
+def frames_per_second(corpus: Corpus) -> float | None:
+    """The rate that a synthetic corpus was made at; None for films, whose rate is not in the data.
+
+    Chapter 01.
+    """
+    generator = read_generator(corpus.root) if corpus.truth is not None else None
+    return generator and generator["fps"]
+
+
+def findings(corpus: Corpus) -> str:
+    """The closing sentences of chapter 01, in Markdown, with this corpus's numbers."""
+    frames, subjects = corpus.frames, pain_by_subject(corpus.frames)
+    pain = subjects["pain_frames"].sum() / subjects["frames"].sum()
+    five = subjects["pain_frames"].nlargest(5).sum() / max(1, subjects["pain_frames"].sum())
+    compared = frames["pspi_difference"].dropna()
+    aside, never = (frames["state"] != "ok").sum(), (subjects["pain_frames"] == 0).sum()
+    sentences = [
+        f"The corpus has {len(frames)} frames of {frames['subject'].nunique()} people in "
+        f"{frames['sequence'].nunique()} sequences; {aside} of the frames are set aside.",
+        _counts_met(corpus),
+        f"PSPI is above 0 in {100 * pain:.1f} % of the labelled frames; the paper's share is "
+        f"{paper.pain_share():.1f} %. Always answering pain would score an F1 of "
+        f"{2 * pain / (1 + pain):.2f} here, always answering no pain 0.",
+        f"Of {len(subjects)} people {never} never show pain, and the five with the most painful "
+        f"frames hold {100 * five:.0f} % of them all.",
+        f"Label file and formula agree in {(compared == 0).sum()} of {len(compared)} frames.",
+    ]
+    return "\n".join(f"- {sentence}" for sentence in sentences + _findings_in_truth(corpus))
+
+
+def _counts_met(corpus: Corpus) -> str:
+    counts = compare_counts(corpus.frames, corpus.dataset.expected)
+    missed = counts[counts["expected"] != counts["found"]].itertuples()
+    differing = [f"{row.what}: {row.found}, not {row.expected}" for row in missed]
+    sentence = (
+        f"{len(counts) - len(differing)} of the {len(counts)} counts that the data manifest expects "
+        "of it are met"
+    )
+    return f"{'; '.join([sentence, *differing])}."
+
+
+def _findings_in_truth(corpus: Corpus) -> list[str]:
+    if corpus.truth is None:
+        return ["What was felt, and which closures were blinks, this corpus does not say."]
+    test, told = pspi_as_a_test(corpus.frames, corpus.truth), blinks(corpus.truth)["told"]
+    return [
+        f"Of the frames with PSPI above 0, pain was felt in {test['precision']:.0f} %; of those "
+        f"with felt pain, {test['recall']:.0f} % have PSPI above 0.",
+        f"At {frames_per_second(corpus)} frames a second, four frames can tell "
+        f"{100 * told.mean():.0f} % of {len(told)} whole blinks from AU43.",
+    ]

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse, Patch
 from matplotlib.ticker import MaxNLocator
+from pandas.io.formats.style import Styler
 from PIL import Image
 
 from paincore import description, paper
@@ -108,15 +110,15 @@ def pspi_histogram(corpus) -> Figure:
     here, printed = description.pspi_shares(corpus.frames), paper.pspi_shares()
     for values, offset, colour, label in (
         (here, -0.2, THIS, "this corpus"),
-        (printed, 0.2, PAPER, "paper (UNBC-McMaster)"),
+        (printed, 0.2, PAPER, "the paper's (UNBC-McMaster)"),
     ):
         bars = groups.bar(np.arange(3) + offset, list(dict(values).values()), 0.38, color=colour)
         groups.bar_label(bars, fmt="%.1f", padding=2, color=MUTED, fontsize=8)
         bars.set_label(label)
-    groups.set(xlabel="PSPI", ylabel="frames (%)", ylim=(0, 105), xticks=range(3))
+    groups.set(xlabel="PSPI", ylabel="frames (%)", ylim=(0, 118), xticks=range(3))
     groups.set_xticklabels(printed)
     groups.set_title("in three groups")
-    groups.legend(loc="center right")
+    groups.legend(loc="upper right", fontsize=8, borderaxespad=0)
     return figure
 
 
@@ -130,7 +132,7 @@ def pain_by_subject(corpus) -> Figure:
     for row, (share, frames) in enumerate(zip(table["share"], table["frames"], strict=True)):
         axes.annotate(
             f"{share:.0f} % of {frames}", (share, row), (4, 0), textcoords="offset points",
-            va="center", fontsize=7, color=MUTED, backgroundcolor="white",
+            va="center", fontsize=7, color=MUTED, bbox={"fc": "white", "ec": "none", "pad": 0.8},
         )  # fmt: skip
     overall = paper.pain_share()
     axes.axvline(
@@ -216,9 +218,12 @@ def agreement(corpus) -> Figure:
 
 @styled
 def felt_pain(corpus) -> Figure:
-    """At each PSPI, the share of frames in which pain was felt. Needs the corpus's truth."""
+    """At each PSPI, the share of frames in which pain was felt; a sentence without truth."""
+    title = "Coded PSPI and felt pain"
+    if corpus.truth is None:
+        return _unknown(corpus.dataset, title, "This corpus does not say what its people felt.")
     table = description.felt_pain_by_pspi(corpus.frames, corpus.truth)
-    figure = new_figure(corpus.dataset, "Coded PSPI and felt pain", 2.9)
+    figure = new_figure(corpus.dataset, title, 2.9)
     axes = figure.subplots()
     bars = axes.bar(table.index, 100, color="#DDE1E7", label="no pain felt")
     axes.bar_label(bars, [f"n={n}" for n in table["frames"]], padding=2, fontsize=7, color=MUTED)
@@ -231,8 +236,13 @@ def felt_pain(corpus) -> Figure:
 @styled
 def blink_lengths(corpus) -> Figure:
     """How many frames the lids stay closed in a blink, and which of them four frames can tell."""
+    title = "Blinks, by the frames that the lids stay closed"
+    if corpus.truth is None:
+        return _unknown(
+            corpus.dataset, title, "This corpus does not say which closures are blinks."
+        )
     blinks = description.blinks(corpus.truth)
-    figure = new_figure(corpus.dataset, "Blinks, by the frames that the lids stay closed", 2.7)
+    figure = new_figure(corpus.dataset, title, 2.7)
     axes = figure.subplots()
     for told, colour, label in (
         (True, THIS, "open, closed and open again fit in four frames"),
@@ -249,3 +259,15 @@ def blink_lengths(corpus) -> Figure:
     axes.margins(y=0.12)
     axes.legend()
     return figure
+
+
+def _unknown(dataset, title: str, sentence: str) -> Figure:
+    """In place of a figure, why there is none."""
+    figure = new_figure(dataset, title, 0.8)
+    figure.text(0.008, 0.3, sentence, color=MUTED)
+    return figure
+
+
+def table(rows: pd.DataFrame) -> Styler:
+    """A table of the book: no index, every column's text as it is. Chapter 01."""
+    return rows.style.hide(axis="index").set_table_attributes('class="dataframe"')

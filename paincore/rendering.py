@@ -5,7 +5,7 @@ CDN for, are unpacked from npm tarballs into `book/assets/vendor`; nothing of th
 """
 
 import hashlib
-import os
+import re
 import shutil
 import subprocess
 import sys
@@ -54,12 +54,12 @@ def vendor(name: str, tarball: Path, folder: Path) -> None:
     partial.rename(target)
 
 
-def render(book: Path, console_log: Path) -> Path:
+def render(book: Path, log: Path) -> Path:
     """Render the book in `book` and return its `index.html`.
 
     Skipped when no file of the book has changed since the last time; otherwise only changed pages
-    are written again. A warning of Jupyter Book is an error: `RenderingError`. What it printed goes
-    to `console_log`.
+    are written again. A warning of Jupyter Book is an error: `RenderingError`. What it said goes to
+    the file `log`.
     """
     index = book / "_build" / "html" / "index.html"
     stamp = book / "_build" / "rendered.sha256"
@@ -67,19 +67,22 @@ def render(book: Path, console_log: Path) -> Path:
     if index.is_file() and stamp.is_file() and stamp.read_text() == digest:
         return index
     stamp.unlink(missing_ok=True)
-    console_log.parent.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "jupyter_book", "build", str(book), "-W", "--keep-going"]
-    with console_log.open("w") as log:
-        done = subprocess.run(
-            command,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, "NO_COLOR": "1"},
-            check=False,
-        )
+    jupyter_book = Path(sys.executable).with_name("jupyter-book")
+    done = subprocess.run(
+        [jupyter_book, "build", book, "-W", "--keep-going"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    said = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr)  # colours, which it insists on
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text(said, "utf-8")
     if done.returncode:
-        end = "\n".join(console_log.read_text().splitlines()[-20:])
-        raise RenderingError(f"Jupyter Book failed; all that it said is in {console_log}:\n{end}")
+        lines = said.splitlines()
+        wrong = [line for line in lines if "WARNING" in line or "ERROR" in line] or lines[-20:]
+        raise RenderingError(
+            "\n".join(["Jupyter Book failed:", *wrong, f"All that it said: {log}"])
+        )
     stamp.write_text(digest)
     return index
 

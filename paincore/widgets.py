@@ -1,0 +1,43 @@
+"""What a reader can move, in JupyterLab and in the rendered book alike.
+
+A rendered page has no kernel behind it: every state is computed beforehand, and the widgets are
+linked in the browser (`jslink`).
+"""
+
+from io import BytesIO
+
+import ipywidgets
+import numpy as np
+from matplotlib.figure import Figure
+
+from paincore import description, facs
+from paincore.figures import MUTED, show_face, styled
+
+
+@styled
+def watch_sequence(corpus, most: int = 40) -> ipywidgets.VBox:
+    """Play `description.telling_sequence`, up to `most` evenly spaced frames of it. Chapter 01."""
+    frames = description.telling_sequence(corpus.frames).query("state == 'ok'")
+    chosen = np.unique(np.linspace(0, len(frames) - 1, most).round().astype(int))
+    pictures = [_picture(corpus, frame) for _, frame in frames.iloc[chosen].iterrows()]
+    stack = ipywidgets.Stack(pictures, selected_index=0)
+    last = len(pictures) - 1
+    play = ipywidgets.Play(min=0, max=last, interval=200, description="Play")
+    slider = ipywidgets.IntSlider(min=0, max=last, description="picture", readout=False)
+    ipywidgets.jslink((play, "value"), (slider, "value"))
+    ipywidgets.jslink((slider, "value"), (stack, "selected_index"))
+    return ipywidgets.VBox([ipywidgets.HBox([play, slider]), stack])
+
+
+def _picture(corpus, frame) -> ipywidgets.Image:
+    figure = Figure(figsize=(4, 3.3))
+    axes = figure.subplots()
+    show_face(axes, corpus.root / frame["image"], corpus.dataset, frame["subject"])
+    units = [f"AU{au}: {frame[f'au{au}']:.0f}" for au in facs.AUS if frame[f"au{au}"] > 0]
+    axes.set_title(f"frame {frame['frame']}, PSPI {frame['pspi']:.0f}", fontweight="bold")
+    figure.supxlabel(", ".join(units) or "no action unit", fontsize=7.5, color=MUTED)
+    if corpus.dataset.synthetic:
+        figure.text(0.99, 0.99, "synthetic corpus", ha="right", va="top", fontsize=7, color=MUTED)
+    data = BytesIO()
+    figure.savefig(data, format="jpeg", dpi=110, pil_kwargs={"quality": 85})
+    return ipywidgets.Image(value=data.getvalue(), format="jpeg", layout={"max_width": "100%"})
