@@ -79,11 +79,11 @@ def synthesize(
     workers: Annotated[int | None, typer.Option(min=1, help="Processes (default: cores).")] = None,
 ) -> None:
     """Make a synthetic corpus in the layout of UNBC-McMaster; resumes after a kill."""
+    width, _, height = size.partition("x")
+    if not (width.isdecimal() and height.isdecimal()):
+        raise typer.BadParameter(f"{size!r} is not like 320x240", param_hint="--size")
     from paincore.synthetic.corpus import synthesize as make  # compiles kernels: only for this verb
 
-    width, separator, height = size.partition("x")
-    if not (separator and width.isdecimal() and height.isdecimal()):
-        raise typer.BadParameter(f"{size!r} is not like 320x240", param_hint="--size")
     make(out, frames=frames, seed=seed, width=int(width), height=int(height), workers=workers)
     console.print(f"The corpus: {out}", soft_wrap=True)
 
@@ -128,7 +128,7 @@ def verify(
     if corpus.truth is not None:
         expected = expected.model_copy(update={"frames": len(corpus.truth)})
     counts = compare_counts(corpus.frames, expected)
-    wrong = counts[(counts["expected"] != counts["found"])]
+    wrong = counts[counts["expected"] != counts["found"]]
     _print_states(corpus)
     for row in wrong.itertuples():
         doubt = "" if row.verified else " (the manifest's own number is not certain)"
