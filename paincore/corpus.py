@@ -7,6 +7,7 @@ reader. Folders that are not given lie in the repository: `data/synthetic-<frame
 
 import hashlib
 import json
+import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,7 +145,7 @@ def index(root: Path, results: Path) -> tuple[pd.DataFrame, list[str]]:
     """
     listing = list_corpus(root)
     stamp = f"{_source_of_reader()} {listing.stamp.hexdigest()}"
-    folder = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]
+    folder = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]
     cache = results.resolve() / "index" / f"{folder}.parquet"
     if cache.is_relative_to(root.resolve()):
         raise CorpusError(f"{results} lies inside the corpus {root}. Name another results folder.")

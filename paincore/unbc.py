@@ -79,15 +79,13 @@ def list_corpus(root: Path) -> Listing:
     root = Path(root)
     if not root.is_dir():
         raise CorpusError(f"{root}: no such folder. Give the corpus folder as data_root.")
-    listing = Listing(root, _tree_folders(root))
-    for tree, folder in listing.folders.items():
-        for subject in _subfolders(listing, folder, SUBJECT_FOLDER, "042-ll042"):
-            path = f"{folder}/{subject}"
-            if tree in SEQUENCE_LABELS:
-                _list_sequence_labels(listing, tree, path)
-                continue
-            for sequence in _subfolders(listing, path, SEQUENCE_FOLDER, "ll042t1aaaff"):
-                _list_frames(listing, tree, f"{path}/{sequence}")
+    try:
+        listing = Listing(root, _tree_folders(root))
+        for tree, folder in listing.folders.items():
+            for subject in _subfolders(listing, folder, SUBJECT_FOLDER, "042-ll042"):
+                _list_subject(listing, tree, f"{folder}/{subject}")
+    except OSError as error:
+        raise CorpusError(f"{error.filename} cannot be listed: {error.strerror}.") from error
     _check_subjects(listing)
     return listing
 
@@ -110,16 +108,17 @@ def _tree_folders(root: Path) -> dict[str, str]:
 
 def _find_folder(parent: Path, name: str, optional: bool = False) -> Path | None:
     """The folder of that name in any case (for "AAM", of that beginning), or its double in it."""
-    found = [
-        Path(entry.path)
-        for entry in _entries(parent)
-        if re.fullmatch(f"{name}[a-z_ -]*" if name == "AAM" else name, entry.name, re.IGNORECASE)
-        and entry.is_dir()
-    ]
+    pattern = re.compile(f"{name}[a-z_ -]*" if name == "AAM" else name, re.IGNORECASE | re.ASCII)
+    folders = [entry.name for entry in _entries(parent) if entry.is_dir()]
+    found = [folder for folder in folders if pattern.fullmatch(folder)]
     if len(found) > 1:
-        raise CorpusError(f"{parent}: {found[0].name} and {found[1].name} are one. Keep one.")
+        raise CorpusError(f"{parent} holds {found[0]} and {found[1]}, which are one. Keep one.")
     if found:
-        return _find_folder(found[0], name, optional=True) or found[0]
+        inner = [entry.name for entry in _entries(parent / found[0]) if entry.is_dir()]
+        double = [folder for folder in inner if pattern.fullmatch(folder)]
+        if double and len(inner) > 1:
+            raise CorpusError(f"{parent / found[0]} holds {' and '.join(inner)}. Keep one level.")
+        return parent.joinpath(found[0], *double)
     if optional:
         return None
     raise CorpusError(
@@ -129,11 +128,8 @@ def _find_folder(parent: Path, name: str, optional: bool = False) -> Path | None
 
 
 def _entries(folder: Path | str) -> list[os.DirEntry]:
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(entries, key=lambda entry: entry.name)
-    except OSError as error:
-        raise CorpusError(f"{folder}: cannot be listed ({error.strerror}).") from error
+    with os.scandir(folder) as entries:
+        return sorted(entries, key=lambda entry: entry.name)
 
 
 def _subfolders(listing: Listing, path: str, pattern: re.Pattern, example: str) -> list[str]:
@@ -154,7 +150,11 @@ def _subfolders(listing: Listing, path: str, pattern: re.Pattern, example: str) 
     return names
 
 
-def _list_sequence_labels(listing: Listing, tree: str, path: str) -> None:
+def _list_subject(listing: Listing, tree: str, path: str) -> None:
+    if tree not in SEQUENCE_LABELS:
+        for sequence in _subfolders(listing, path, SEQUENCE_FOLDER, "ll042t1aaaff"):
+            _list_frames(listing, tree, f"{path}/{sequence}")
+        return
     for entry in _entries(listing.root / path):
         sequence = entry.name.removesuffix(".txt")
         if sequence != entry.name and SEQUENCE_FOLDER.fullmatch(sequence) and entry.is_file():

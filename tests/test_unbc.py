@@ -281,7 +281,9 @@ def copy_of_subject(root: Path) -> None:
         (rename("Frame_Labels/FACS/042-ll042", "Frame_Labels/FACS/x"), "'x' is not named like"),
         (remove_pictures, "the corpus is empty"),
         (copy_of_subject, "042-ll042 and 043-ll042 are one subject"),
-        (lambda root: (root / "images").mkdir(), "Images and images are one"),
+        (lambda root: (root / "images").mkdir(), "Images and images, which are one"),
+        (lambda root: (root / "Images/Images").mkdir(), "and Images. Keep one level"),
+        (lambda root: (root / "Images/loop").symlink_to("loop"), "loop cannot be listed"),
     ],
 )
 def test_a_corpus_that_cannot_be_read_is_refused_by_name(miniature, damage, sentence):
