@@ -15,6 +15,7 @@ from paincore import PaincoreError
 from paincore.corpus import Corpus, compare_counts, open_corpus, read_generator
 from paincore.manifest import ROOT, Asset, DataSet, asset_state, fetch, load_manifest
 from paincore.profiles import DEFAULT_PROFILE, PROFILES
+from paincore.unbc import CorpusError
 
 STYLES = {"here": "green", "missing": "yellow", "damaged": "red"}
 
@@ -73,7 +74,7 @@ def book(
 @app.command()
 def synthesize(
     out: Annotated[Path, typer.Option(help="The corpus folder to make.")],
-    frames: Annotated[int, typer.Option(min=1, help="Frames in all.")] = 2000,
+    frames: Annotated[int, typer.Option(min=25, help="Frames in all.")] = 2000,
     seed: Annotated[int, typer.Option(min=0, help="Another seed, another corpus.")] = 0,
     size: Annotated[str, typer.Option(help="Width and height of a picture.")] = "320x240",
     workers: Annotated[int | None, typer.Option(min=1, help="Processes (default: cores).")] = None,
@@ -161,8 +162,15 @@ def _state_of_dataset(entry: DataSet) -> str:
     if not entry.synthetic:
         return "yours to bring: --data-root"
     folders = sorted((ROOT / "data").glob("synthetic-*/"))
-    here = [folder.name for folder in folders if read_generator(folder)]
-    return ", ".join(f"data/{name}" for name in here) or "made on demand"
+    return ", ".join(map(_state_of_folder, folders)) or "made on demand"
+
+
+def _state_of_folder(folder: Path) -> str:
+    try:
+        state = "here" if read_generator(folder) else "not whole"
+    except CorpusError:
+        state = "damaged"
+    return f"{folder.relative_to(ROOT)} {state}"
 
 
 def _state_of_asset(asset: Asset) -> str:

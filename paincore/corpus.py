@@ -97,16 +97,16 @@ def _own_folder(entry: DataSet, profile: str) -> Path:
 
 
 def read_generator(root: Path) -> dict | None:
-    """What made a synthetic corpus (version, seed, size), None if the folder is none or not whole.
+    """What made a synthetic corpus (version, seed, fps ...), None of any other or unfinished one.
 
-    Raises CorpusError if the file is damaged.
+    Raises CorpusError if the file that tells it is damaged. Used in chapter 01.
     """
     path = root / "Truth" / "generator.json"
     try:
-        return json.loads(path.read_text("utf-8"))
+        return {"version": None, **json.loads(path.read_text("utf-8"))}
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise CorpusError(f"{path} cannot be read ({error}). Make the corpus again.") from error
 
 
@@ -120,7 +120,7 @@ def _read_truth(root: Path) -> pd.DataFrame:
 
 def _check_kind(entry: DataSet, root: Path, generator: dict | None) -> None:
     """Refuse synthetic data under a real data set's name, and the reverse."""
-    if generator and not entry.synthetic:
+    if not entry.synthetic and (root / "Truth").exists():
         raise CorpusError(
             f"{root} is a synthetic corpus, not {entry.title}. Use dataset=synthetic."
         )
@@ -130,10 +130,10 @@ def _check_kind(entry: DataSet, root: Path, generator: dict | None) -> None:
             f"`paincore synthesize --out {root}`, or name the data set that it is."
         )
     frozen = entry.generator.version if entry.generator else None
-    if generator and frozen not in (None, generator["version"]):
+    if frozen and frozen != generator["version"]:
         raise CorpusError(
             f"{root} was made by version {generator['version']} of the generator, the manifest has "
-            f"{frozen}. Remove the folder; it is made again."
+            f"{frozen}. Remove the folder and have it made again."
         )
 
 

@@ -160,7 +160,7 @@ def test_results_that_cannot_be_written_are_refused_by_name(miniature, results):
 
 @pytest.mark.parametrize("name", ["generator.json", "frames.parquet"])
 def test_a_damaged_truth_is_refused_by_name(synthetic, results, name):
-    (synthetic.root / "Truth" / name).write_text("{")
+    (synthetic.root / "Truth" / name).write_text("[]")
     with pytest.raises(CorpusError, match=name):
         open_corpus("synthetic", synthetic.root, results=results)
 
