@@ -1,0 +1,216 @@
+"""The default registration backend: Google's FaceLandmarker, 478 points by two small networks.
+
+The bundle (Apache-2.0, see the data manifest) is a zip of a face detector on 128x128 pixels, a
+landmark network on 256x256, and the canonical face with its triangles and Procrustes weights. The
+networks run on LiteRT, on one core, without a GPU or system library. Kartynnik et al. 2019,
+"Real-time facial surface geometry from monocular video on mobile GPUs". Used by chapter 02.
+"""
+
+import struct
+import zipfile
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+
+import cv2
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+
+from paincore.registration.mesh import FaceMesh, Topology
+
+DETECTOR_SIZE, LANDMARK_SIZE = 128, 256
+DETECTION_THRESHOLD = 0.5
+SAME_FACE_OVERLAP = 0.3  # intersection over union from which two boxes are one face
+CROP_SCALE = 1.5  # side of the landmark crop over the longer side of the detector's box
+VERTICES = 468  # of the 478 points, those of the canonical face; the rest are irises
+
+# The 68 points of Multi-PIE on the canonical face; where two vertices stand, their mean is meant.
+# fmt: off
+POINTS_68 = (
+    (127,), (234,), (93,), (132, 58), (58, 172), (136,), (150,), (176,), (152,), (400,), (379,),
+    (365,), (397, 288), (361,), (323,), (454,), (356,), (70,), (63,), (105,), (66,), (107,), (336,),
+    (296,), (334,), (293,), (300,), (168, 6), (197, 195), (5,), (4,), (75,), (97,), (2,), (326,),
+    (305,), (33,), (160,), (158,), (133,), (153,), (144,), (362,), (385,), (387,), (263,), (373,),
+    (380,), (61,), (39,), (37,), (0,), (267,), (269,), (291,), (321,), (314,), (17,), (84,), (91,),
+    (78,), (82,), (13,), (312,), (308,), (317,), (14,), (87,),
+)
+# fmt: on
+
+
+def points_68(vertices: np.ndarray) -> np.ndarray:
+    """The 68 Multi-PIE points (68, K) of vertices (468, K) of this mesh."""
+    return np.stack([vertices[list(ids)].mean(0) for ids in POINTS_68])
+
+
+class Landmarker:
+    """FaceLandmarker on LiteRT. `bundle`: the file `face_landmarker.task`."""
+
+    name = "landmarker"
+
+    def __init__(self, bundle: Path) -> None:
+        try:
+            with zipfile.ZipFile(bundle) as files:
+                self.detector = Network(files.read("face_detector.tflite"))
+                self.landmarks = Network(files.read("face_landmarks_detector.tflite"))
+                geometry = files.read("geometry_pipeline_metadata_landmarks.binarypb")
+        except (zipfile.BadZipFile, KeyError) as fault:
+            raise ValueError(
+                f"{bundle} is not a FaceLandmarker bundle ({fault}); "
+                "fetch it anew with `paincore fetch landmarker`"
+            ) from fault
+        self.canonical, triangles, anchors, weights = read_geometry(geometry)
+        self.topology = Topology(triangles, anchors, self.canonical[anchors], weights)
+
+    def __call__(
+        self, images: list[np.ndarray], landmarks: list[np.ndarray | None] | None = None
+    ) -> list[FaceMesh | None]:
+        """The largest face of each RGB image (H, W, 3) uint8, None where there is none.
+
+        `landmarks`, which other backends use, are not looked at.
+        """
+        return [self.largest_face(image) for image in images]
+
+    def largest_face(self, image: np.ndarray) -> FaceMesh | None:
+        """The largest face of one RGB image (H, W, 3) uint8."""
+        boxes, eyes = self.detect(image)
+        if not len(boxes):
+            return None
+        largest = (boxes[:, 2:] - boxes[:, :2]).prod(1).argmax()
+        mesh = self.locate(image, boxes[largest], eyes[largest])
+        return FaceMesh(mesh.vertices, mesh.score, faces=len(boxes))
+
+    def detect(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Boxes (N, 4) as x0, y0, x1, y1 and eyes (N, 2, 2) of the faces, in pixels."""
+        height, width = image.shape[:2]
+        side = max(height, width)
+        border = np.array([side - width, side - height]) / 2
+        shrink = DETECTOR_SIZE / side
+        to_input = np.array([[shrink, 0, border[0] * shrink], [0, shrink, border[1] * shrink]])
+        small = warp_down(image, to_input, DETECTOR_SIZE)
+        regressions, logits = self.detector(small.astype(np.float32) / 127.5 - 1)
+        scores = 1 / (1 + np.exp(-np.clip(logits[0, :, 0], -80, 80)))
+        likely = scores >= DETECTION_THRESHOLD
+        raw = regressions[0, likely] / DETECTOR_SIZE
+        centres = raw[:, :2] + self.anchors[likely]
+        half = raw[:, 2:4] / 2
+        eyes = raw[:, 4:8].reshape(-1, 2, 2) + self.anchors[likely][:, None]
+        found = merge_faces(
+            np.hstack([centres - half, centres + half, eyes.reshape(-1, 4)]), scores[likely]
+        )
+        found = found.reshape(-1, 4, 2) * side - border
+        return found[:, :2].reshape(-1, 4), found[:, 2:]
+
+    def locate(self, image: np.ndarray, box: np.ndarray, eyes: np.ndarray) -> FaceMesh:
+        """The mesh of the face in a detector's box, in image pixels, and its presence score."""
+        centre = (box[:2] + box[2:]) / 2
+        side = CROP_SCALE * (box[2:] - box[:2]).max()
+        across = eyes[1] - eyes[0]
+        angle = np.arctan2(across[1], across[0])
+        zoom = side / LANDMARK_SIZE
+        turn = zoom * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        offset = centre - turn @ np.full(2, LANDMARK_SIZE / 2)
+        to_input = cv2.invertAffineTransform(np.column_stack([turn, offset]))
+        crop = warp_down(image, to_input, LANDMARK_SIZE)
+        outputs = self.landmarks(crop.astype(np.float32) / 255)
+        points = outputs[0].reshape(-1, 3)[:VERTICES].astype(np.float64)
+        score = float(1 / (1 + np.exp(-np.clip(outputs[1].ravel()[0], -80, 80))))
+        depth = -points[:, 2:] * zoom  # the network's z grows away from the camera
+        vertices = np.hstack([points[:, :2] @ turn.T + offset, depth])
+        return FaceMesh(vertices.astype(np.float32), score)
+
+    @cached_property
+    def anchors(self) -> np.ndarray:
+        """Anchor centres (896, 2) in 0..1: 16x16 cells of two anchors, 8x8 of six."""
+        grids = []
+        for cells, count in ((16, 2), (8, 6)):
+            middle = (np.arange(cells) + 0.5) / cells
+            x, y = np.meshgrid(middle, middle)
+            grids.append(np.repeat(np.stack([x, y], -1).reshape(-1, 2), count, axis=0))
+        return np.concatenate(grids)
+
+
+class Network:
+    """One LiteRT network; called with an input without its batch axis, gives all outputs."""
+
+    def __init__(self, model: bytes) -> None:
+        self.interpreter = Interpreter(model_content=model, num_threads=1)
+        self.interpreter.allocate_tensors()
+        self.input = self.interpreter.get_input_details()[0]["index"]
+        self.outputs = [o["index"] for o in self.interpreter.get_output_details()]
+
+    def __call__(self, value: np.ndarray) -> list[np.ndarray]:
+        self.interpreter.set_tensor(self.input, value[None])
+        self.interpreter.invoke()
+        return [self.interpreter.get_tensor(i) for i in self.outputs]
+
+
+def warp_down(image: np.ndarray, to_input: np.ndarray, size: int) -> np.ndarray:
+    """Warp to a square of `size` pixels by the affine map (2, 3) from image to square.
+
+    A warp samples four pixels only, so a much larger image is averaged down by halves first.
+    """
+    shrink = np.sqrt(abs(np.linalg.det(to_input[:, :2])))
+    halvings = max(0, int(np.log2(1 / shrink)))
+    for _ in range(halvings):
+        image = cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    from_halved = to_input @ np.diag([2.0**halvings, 2.0**halvings, 1])
+    return cv2.warpAffine(
+        image, from_halved, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+
+
+def merge_faces(detections: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """One row a face: detections (N, 8) that overlap are averaged, weighted by their scores."""
+    merged = []
+    left = np.argsort(-scores)
+    while len(left):
+        best = detections[left[0], :4]
+        boxes = detections[left, :4]
+        inner = np.clip(
+            np.minimum(boxes[:, 2:], best[2:]) - np.maximum(boxes[:, :2], best[:2]), 0, None
+        ).prod(1)
+        areas = (boxes[:, 2:] - boxes[:, :2]).prod(1)
+        same = inner / (areas + areas[0] - inner) > SAME_FACE_OVERLAP
+        same[0] = True
+        merged.append(np.average(detections[left[same]], axis=0, weights=scores[left[same]]))
+        left = left[~same]
+    return np.array(merged).reshape(-1, 8)
+
+
+def read_geometry(message: bytes) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The canonical face of the bundle, a protobuf message: its points float64 (468, 3) in cm,
+    triangles int32 (898, 3), and the anchors int32 (33,) with their Procrustes weights."""
+    fields = list(wire_fields(message))
+    mesh = list(wire_fields(next(value for number, value in fields if number == 1)))
+    numbers = b"".join(value for number, value in mesh if number == 3)
+    points = np.frombuffer(numbers, "<f4").reshape(-1, 5)[:, :3].astype(np.float64)
+    triangles = np.array([value for number, value in mesh if number == 4], np.int32).reshape(-1, 3)
+    basis = [dict(wire_fields(value)) for number, value in fields if number == 2]
+    anchors = np.array([weight.get(1, 0) for weight in basis], np.int32)
+    weights = np.array([struct.unpack("<f", weight[2])[0] for weight in basis])
+    return points, triangles, anchors, weights
+
+
+def wire_fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
+    """(number, value) of each field of a protobuf message: an int, or the bytes as they stand."""
+    position = 0
+
+    def varint() -> int:
+        nonlocal position
+        value = shift = 0
+        while True:
+            byte = message[position]
+            position += 1
+            value |= (byte & 127) << shift
+            shift += 7
+            if byte < 128:
+                return value
+
+    while position < len(message):
+        tag = varint()
+        if tag & 7 == 0:
+            yield tag >> 3, varint()
+            continue
+        length = {1: 8, 5: 4}.get(tag & 7) or varint()
+        yield tag >> 3, message[position : position + length]
+        position += length

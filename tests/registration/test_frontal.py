@@ -1,0 +1,153 @@
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from paincore.manifest import fetch
+from paincore.registration.frontal import crop, frontalise, head_angles, similarity, view_points
+from paincore.registration.landmarker import Landmarker, points_68
+from paincore.registration.mesh import FaceMesh
+from paincore.registration.posed import WITHOUT_INNER_CORNERS, PosedCanonicalFace
+from paincore.synthetic.head import View, landmarks66, project, rotation
+from paincore.synthetic.people import draw_people, face_vertices
+from paincore.synthetic.render import Renderer
+
+ANGLE = st.floats(-55, 55)
+
+
+@pytest.fixture(scope="module")
+def landmarker():
+    return Landmarker(fetch("landmarker"))
+
+
+def posed_canonical(landmarker, yaw=0.0, pitch=0.0, roll=0.0, scale=12.0):
+    """The canonical face as a mesh in a 320x240 image, turned by known angles."""
+    points = scale * landmarker.canonical @ rotation(yaw, pitch, roll).T
+    return FaceMesh((points * [1, -1, 1] + [160, 120, 0]).astype(np.float32), score=1.0)
+
+
+@given(ANGLE, ANGLE, ANGLE)
+def test_head_angles_invert_the_rotation(yaw, pitch, roll):
+    assert np.allclose(head_angles(rotation(yaw, pitch, roll)), (yaw, pitch, roll), atol=1e-8)
+
+
+@given(st.integers(0, 1000), ANGLE, st.floats(0.1, 30))
+def test_the_similarity_that_was_applied_is_found(seed, yaw, size):
+    rng = np.random.default_rng(seed)
+    points, shift = rng.normal(size=(12, 3)), rng.normal(size=3)
+    target = size * points @ rotation(yaw, yaw / 2, -yaw).T + shift
+    scale, turn, moved = similarity(points, target, rng.uniform(0.1, 1, 12))
+    assert np.isclose(scale, size)
+    assert np.allclose(turn, rotation(yaw, yaw / 2, -yaw))
+    assert np.allclose(moved, shift)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.floats(-40, 40), st.floats(-20, 20), st.floats(-30, 30))
+def test_known_pose_is_read_off_the_mesh_and_the_view_is_frontal(landmarker, yaw, pitch, roll):
+    mesh = posed_canonical(landmarker, yaw, pitch, roll)
+    ramp = np.zeros((240, 320, 3), np.uint8)
+    view = frontalise(ramp, mesh, landmarker.topology)
+    assert np.allclose((view.yaw, view.pitch, view.roll), (yaw, pitch, roll), atol=0.05)
+
+
+def test_the_frontal_view_shows_each_point_where_the_canonical_face_has_it(landmarker):
+    """A dot painted on a turned face appears at the dot's place in the frontal view."""
+    mesh = posed_canonical(landmarker, yaw=25, pitch=5)
+    for vertex in (4, 61, 33, 105, 152):
+        image = np.zeros((240, 320, 3), np.uint8)
+        x, y = mesh.vertices[vertex, :2]
+        cv2.circle(image, (round(float(x)), round(float(y))), 3, (255, 255, 255), -1)
+        view = frontalise(image, mesh, landmarker.topology, 224)
+        rows, columns = np.nonzero(view.image[..., 0] > 100)
+        expected = view_points(landmarker.canonical[[vertex]], 224)[0, :2]
+        if vertex == 152 and not len(rows):
+            continue
+        assert np.hypot(columns.mean() - expected[0], rows.mean() - expected[1]) < 4
+
+
+def test_a_frontal_face_is_wholly_visible_without_holes(landmarker):
+    grey = np.full((240, 320, 3), 128, np.uint8)
+    view = frontalise(grey, posed_canonical(landmarker), landmarker.topology)
+    assert view.visible_share > 0.9
+    holes = cv2.connectedComponents((~view.visible).astype(np.uint8))[0] - 1
+    assert holes == 1  # what is around the face, nothing inside it
+
+
+@pytest.mark.parametrize("yaw", [-45, -30, 30, 45])
+def test_the_background_never_bleeds_in(landmarker, yaw):
+    """A face painted green before red: whatever the yaw, no red gets into the view."""
+    mesh = posed_canonical(landmarker, yaw)
+    image = np.zeros((240, 320, 3), np.uint8)
+    image[..., 0] = 255
+    for triangle in landmarker.topology.triangles:
+        cv2.fillConvexPoly(image, np.round(mesh.vertices[triangle, :2]).astype(int), (0, 255, 0))
+    view = frontalise(image, mesh, landmarker.topology)
+    assert view.image[view.visible][:, 0].max() < 60
+    assert view.visible_share < 0.97
+    assert (view.image[~view.visible] == 0).all()
+
+
+def test_the_hidden_half_stays_empty_on_the_side_that_is_turned_away(landmarker):
+    grey = np.full((240, 320, 3), 128, np.uint8)
+    view = frontalise(grey, posed_canonical(landmarker, yaw=50), landmarker.topology)
+    left, right = view.visible[:, :112].sum(), view.visible[:, 112:].sum()
+    assert left > 1.5 * right  # the nose points right, so the right half is turned away
+
+
+def test_the_landmarker_finds_synthetic_faces_their_points_and_their_pose(landmarker):
+    errors, poses = [], []
+    for number, person in enumerate(draw_people(4, 0)):
+        view = View(yaw=(-20, 0, 15, 30)[number], pitch=(0, 5, -5, 0)[number])
+        image = Renderer(person).render({}, view, np.random.default_rng(0))
+        (mesh,) = landmarker([image])
+        assert mesh is not None and mesh.score > 0.9 and mesh.faces == 1
+        truth = landmarks66(project(face_vertices(person, {}), view))
+        found = points_68(mesh.vertices)[WITHOUT_INNER_CORNERS, :2]
+        box = np.ptp(truth, axis=0)
+        errors.append(np.linalg.norm(found - truth, axis=1)[17:].mean() / np.sqrt(box.prod()))
+        poses.append(frontalise(image, mesh, landmarker.topology).yaw - view.yaw)
+    assert np.mean(errors) < 0.035
+    assert np.median(np.abs(poses)) < 4
+
+
+def test_of_two_faces_the_larger_wins_and_both_are_counted(landmarker):
+    big, small = (Renderer(p) for p in draw_people(2, 0))
+    rng = np.random.default_rng(0)
+    scene = np.hstack([small.render({}, View(scale=0.6), rng), big.render({}, View(), rng)])
+    (mesh,) = landmarker([scene])
+    assert mesh.faces == 2
+    assert mesh.vertices[:, 0].mean() > 320
+
+
+@pytest.mark.parametrize("image", [
+    np.zeros((240, 320, 3), np.uint8), np.full((1, 1, 3), 90, np.uint8),
+    np.random.default_rng(0).integers(0, 255, (6000, 8000, 3), np.uint8),
+], ids=["black", "one pixel", "large noise"])  # fmt: skip
+def test_an_image_without_a_face_gives_none(landmarker, image):
+    assert landmarker([image]) == [None]
+
+
+def test_landmarks_pose_the_canonical_face(landmarker):
+    backend = PosedCanonicalFace(landmarker)
+    turned = posed_canonical(landmarker, yaw=20, pitch=-8, roll=10)
+    marks = points_68(turned.vertices)[WITHOUT_INNER_CORNERS, :2]
+    (mesh, nothing) = backend([None, None], [marks, None])
+    assert nothing is None
+    assert np.abs(mesh.vertices[:, :2] - turned.vertices[:, :2]).max() < 0.1
+    with pytest.raises(ValueError, match="66 finite points"):
+        backend.pose(np.full((66, 2), np.nan))
+
+
+def test_a_crop_turns_in_the_plane_only(landmarker):
+    image = np.random.default_rng(0).integers(0, 255, (240, 320, 3), np.uint8)
+    view = crop(image, posed_canonical(landmarker, yaw=30, roll=20), landmarker.topology)
+    assert view.image.shape == (224, 224, 3)
+    assert np.isclose(view.yaw, 30, atol=0.1) and np.isclose(view.roll, 20, atol=0.1)
+
+
+def test_another_file_is_not_taken_for_a_bundle(tmp_path):
+    (tmp_path / "face.task").write_bytes(b"not a zip")
+    with pytest.raises(ValueError, match=r"face\.task is not a FaceLandmarker bundle"):
+        Landmarker(tmp_path / "face.task")
