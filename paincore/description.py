@@ -175,8 +175,8 @@ def _counts_met(corpus: Corpus) -> str:
     missed = counts[counts["expected"] != counts["found"]].itertuples()
     differing = [f"{row.what}: {row.found}, not {row.expected}" for row in missed]
     sentence = (
-        f"{len(counts) - len(differing)} of the {len(counts)} counts that the data manifest expects "
-        "of it are met"
+        f"{len(counts) - len(differing)} of the {len(counts)} counts that the data manifest "
+        "expects of it are met"
     )
     return f"{'; '.join([sentence, *differing])}."
 

@@ -78,6 +78,8 @@ def render(book: Path, log: Path) -> Path:
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text(said, "utf-8")
     if done.returncode:
+        # Pages already read would not warn again, and the next try would pass.
+        shutil.rmtree(book / "_build" / ".doctrees", ignore_errors=True)
         lines = said.splitlines()
         wrong = [line for line in lines if "WARNING" in line or "ERROR" in line] or lines[-20:]
         raise RenderingError(

@@ -1,0 +1,146 @@
+from pathlib import Path
+
+import nbformat
+import papermill
+import pytest
+import yaml
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from paincore import chapters
+from paincore.chapters import ChapterError, ParameterError, check_parameters, execute_chapters
+
+NOTEBOOKS = sorted(chapters.NOTEBOOKS.glob("*.ipynb"))
+SETTINGS = ["profile", "dataset", "data_root", "results", "device", "scheduler", "seeds"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with one notebook, which prints its parameter, twice."""
+    write_notebook(tmp_path / "notebooks" / "01-echo.ipynb", "print(2 * word)")
+    return tmp_path
+
+
+def write_notebook(path: Path, code: str) -> None:
+    parameters = new_code_cell(
+        'word = "a"  # type: str  what to print\n'
+        "seeds = None  # type: int|None  how many\n"
+        "rate = 0.1  # type: float  how fast",
+        metadata={"tags": ["parameters"]},
+    )
+    cells = [new_markdown_cell("# Echo\n\nTwice."), parameters, new_code_cell(code)]
+    kernel = {"kernelspec": {"name": "python3", "language": "python", "display_name": "Python 3"}}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(new_notebook(cells=cells, metadata=kernel), path)
+
+
+def execute(folder: Path, *, data: str = "fingerprint", synthetic: bool = True, **parameters):
+    places = {"notebooks": folder / "notebooks", "chapters": folder / "book"}
+    (executed,) = execute_chapters(parameters, data=data, synthetic=synthetic, **places)
+    return executed
+
+
+def printed(executed: Path) -> str:
+    return nbformat.read(executed, as_version=4).cells[-1].outputs[0].text.strip()
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_chapter_takes_the_same_settings_and_explains_each(notebook):
+    known = papermill.inspect_notebook(notebook)
+    assert list(known)[: len(SETTINGS)] == SETTINGS
+    assert all(parameter["help"] for parameter in known.values())
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_are_kept_without_outputs_and_open_with_their_parameters(notebook):
+    code = [c for c in nbformat.read(notebook, as_version=4).cells if c.cell_type == "code"]
+    assert "parameters" in code[0].metadata.tags
+    assert not any(cell.outputs or cell.execution_count for cell in code)
+
+
+def test_the_table_of_contents_has_every_chapter_in_order():
+    toc = yaml.safe_load((chapters.BOOK / "_toc.yml").read_text())
+    files = [entry["file"] for part in toc["parts"] for entry in part["chapters"]]
+    assert [f for f in files if f.startswith("chapters/")] == [
+        f"chapters/{notebook.stem}" for notebook in NOTEBOOKS
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"wrod": "b"}, "01-echo.ipynb has no parameter 'wrod', only word, seeds, rate"),
+        ({"word": 3}, r"'word' takes str, not 3 \(int\)"),
+        ({"seeds": "3"}, r"'seeds' takes int\|None, not '3' \(str\)"),
+        ({"seeds": True}, r"'seeds' takes int\|None, not True \(bool\)"),
+    ],
+)
+def test_a_wrong_parameter_is_refused_before_anything_runs(folder, given, message):
+    with pytest.raises(ParameterError, match=message):
+        execute(folder, **given)
+    assert not (folder / "book").exists()
+
+
+def test_a_whole_number_will_do_for_a_float_and_none_where_it_is_allowed(folder):
+    notebooks = [folder / "notebooks" / "01-echo.ipynb"]
+    check_parameters(notebooks, {"rate": 1, "seeds": None})
+
+
+def test_a_chapter_is_executed_again_only_when_something_it_reads_has_changed(folder):
+    executed = execute(folder, word="b")
+    assert printed(executed) == "bb"
+    first = executed.stat().st_mtime_ns
+
+    assert execute(folder, word="b").stat().st_mtime_ns == first
+    (folder / "book" / "01-echo.partial.ipynb").write_text("left by a kill")
+    assert execute(folder, word="b").stat().st_mtime_ns == first
+
+    assert printed(execute(folder, word="c")) == "cc"
+    second = executed.stat().st_mtime_ns
+    assert execute(folder, word="c", data="another corpus").stat().st_mtime_ns > second
+
+    write_notebook(folder / "notebooks" / "01-echo.ipynb", "print(3 * word)")
+    assert printed(execute(folder, word="c", data="another corpus")) == "ccc"
+
+
+def test_a_failed_chapter_names_its_cell_and_keeps_the_last_whole_one(folder):
+    executed = execute(folder, word="b")
+    write_notebook(folder / "notebooks" / "01-echo.ipynb", "1 / 0")
+    with pytest.raises(ChapterError) as failure:
+        execute(folder, word="b")
+    partial = folder / "book" / "01-echo.partial.ipynb"
+    assert "01-echo.ipynb, cell 4: ZeroDivisionError: division by zero" in str(failure.value)
+    assert "1 / 0" in str(failure.value)
+    assert str(partial) in str(failure.value)
+    assert "ZeroDivisionError" in partial.read_text()
+    assert printed(executed) == "bb"
+
+
+@pytest.mark.parametrize("synthetic", [True, False])
+def test_only_a_chapter_on_synthetic_data_opens_with_the_banner(folder, synthetic):
+    executed = execute(folder, synthetic=synthetic)
+    first = nbformat.read(executed, as_version=4).cells[0].source
+    assert first.startswith("# Echo\n")
+    assert first.endswith("Twice.")
+    assert ("Synthetic data" in first) is synthetic
+
+
+def test_modules_are_found_through_one_another(tmp_path):
+    package = tmp_path / "paincore"
+    package.mkdir()
+    for name, source in {
+        "__init__": "",
+        "a": "from paincore import b\nimport numpy",
+        "b": "def late():\n    import paincore.c as c",
+        "c": "from paincore.a import something",
+        "unused": "",
+    }.items():
+        (package / f"{name}.py").write_text(source)
+    found = chapters.imported_modules("from paincore.a import b", root=tmp_path)
+    assert {file.stem for file in found} == {"__init__", "a", "b", "c"}
+
+
+def test_a_change_in_a_module_that_chapter_01_only_reaches_through_another_is_seen():
+    inputs = chapters.chapter_inputs(NOTEBOOKS[0], {}, None, "")
+    assert {"paincore/corpus.py", "paincore/facs.py", "paincore/figures.py"} <= set(
+        inputs["modules"]
+    )
