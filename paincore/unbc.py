@@ -153,27 +153,40 @@ def _subfolders(listing: Listing, path: str, pattern: re.Pattern, example: str) 
 def _list_subject(listing: Listing, tree: str, path: str) -> None:
     if tree not in SEQUENCE_LABELS:
         for sequence in _subfolders(listing, path, SEQUENCE_FOLDER, "ll042t1aaaff"):
-            _list_frames(listing, tree, f"{path}/{sequence}")
+            _list_frames(listing, tree, path, sequence)
         return
     for entry in _entries(listing.root / path):
         sequence = entry.name.removesuffix(".txt")
         if sequence != entry.name and SEQUENCE_FOLDER.fullmatch(sequence) and entry.is_file():
-            _add(listing, tree, f"{path}/{sequence}", 0, entry)
+            _stamp(listing, path, entry)
+            _trees(listing, path, sequence)[tree] = {0}
         else:
             listing.ignored.append(f"{path}/{entry.name!a} is not a label file of a sequence")
 
 
-def _list_frames(listing: Listing, tree: str, path: str) -> None:
-    sequence = path.rpartition("/")[2]
-    entries = _entries(listing.root / path)
-    if not entries:
-        listing.ignored.append(f"{path} is empty")
-    for entry in entries:
+def _list_frames(listing: Listing, tree: str, path: str, sequence: str) -> None:
+    folder, frames = f"{path}/{sequence}", set()
+    for entry in _entries(listing.root / folder):
         frame = _frame_number(entry.name, sequence, SUFFIX[tree])
         if frame and entry.is_file():
-            _add(listing, tree, path, frame, entry)
+            _stamp(listing, folder, entry)
+            frames.add(frame)
         else:
-            listing.ignored.append(f"{path}/{entry.name!a} is not a file of a frame")
+            listing.ignored.append(f"{folder}/{entry.name!a} is not a file of a frame")
+    if frames:
+        _trees(listing, path, sequence)[tree] = frames
+    else:
+        listing.ignored.append(f"{folder} holds no file of a frame")
+
+
+def _trees(listing: Listing, path: str, sequence: str) -> dict[str, set[int]]:
+    return listing.files.setdefault((path.rpartition("/")[2], sequence), {})
+
+
+def _stamp(listing: Listing, folder: str, entry: os.DirEntry) -> None:
+    status = entry.stat()
+    line = f"{folder}/{entry.name} {status.st_size} {status.st_mtime_ns}\n"
+    listing.stamp.update(line.encode())
 
 
 def _frame_number(name: str, sequence: str, suffix: str) -> int:
@@ -182,14 +195,6 @@ def _frame_number(name: str, sequence: str, suffix: str) -> int:
     if not (name.startswith(sequence) and name.endswith(suffix) and digits.isdecimal()):
         return 0
     return int(digits) if len(digits) <= 5 and f"{int(digits):03d}" == digits else 0
-
-
-def _add(listing: Listing, tree: str, path: str, frame: int, entry: os.DirEntry) -> None:
-    _, subject, sequence = path.rsplit("/", 2)
-    listing.files.setdefault((subject, sequence), {}).setdefault(tree, set()).add(frame)
-    status = entry.stat()
-    line = f"{path}/{entry.name} {status.st_size} {status.st_mtime_ns}\n"
-    listing.stamp.update(line.encode())
 
 
 def _subject(folder: str) -> str:
@@ -257,7 +262,7 @@ def check_png(path: str) -> tuple[str, str]:
             return "truncated", f"is cut short at {len(start)} bytes"
         file.seek(-len(PNG_END), os.SEEK_END)
         if file.read() != PNG_END:
-            return "truncated", "does not end with a PNG file's end chunk"
+            return "truncated", "does not end with a PNG file's end chunk: it is cut short"
     return "ok", ""
 
 

@@ -76,9 +76,10 @@ def test_the_manifest_expects_of_unbc_what_the_paper_and_the_data_set_say():
         200,
         48398,
     )
+    assert unbc.expected.by_subject["vw121"].model_dump() == {"frames": 518, "sequences": 3}
     assert sum(frames.values()) == 48398
-    assert round(frames["0"] / 484, 0) == 83
-    assert round(frames["1-2"] / 483.98, 1) == 10.9
+    assert round(100 * frames["0"] / 48398, 1) == 82.7
+    assert round(100 * frames["1-2"] / 48398, 1) == 10.9
     assert not unbc.expected.pspi.verified
 
 

@@ -2,6 +2,7 @@ import os
 import re
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -143,6 +144,11 @@ def test_a_corpus_without_landmarks_and_sequence_labels_is_read(miniature):
     assert frames["landmarks"].isna().all()
     assert frames["vas"].isna().all()
     assert set(frames["state"]) == {"ok"}
+
+
+def test_a_black_picture_is_whole_until_it_is_decoded(miniature):
+    cv2.imwrite(str(miniature.picture(1, "tv095t2aeunaff")), np.zeros((24, 32, 3), np.uint8))
+    assert row(miniature, 1, "tv095t2aeunaff")["state"] == "ok"
 
 
 # Faults of one frame: a counted state
