@@ -15,4 +15,4 @@ __version__ = "0.1.0"
 
 
 class PaincoreError(Exception):
-    """Something the user can put right; the command line prints it as one line, without a traceback."""
+    """Something the user can put right; the command line prints it as one line."""

@@ -298,7 +298,7 @@ def _obtain(asset: Asset, file: Path | None, folder: Path) -> Path:
                 return path
             reasons.append(f"{source.kind}: {fault}")
         except Exception as error:  # each library of a source has errors of its own
-            reasons.append(f"{source.kind}: {error}")
+            reasons.append(f"{source.kind}: {str(error).rstrip('.')}")
     raise AssetError(
         f"{asset.name} could not be fetched. {'; '.join(reasons)}. If you have the file "
         f"{asset.file}: paincore fetch {asset.name} --file PATH"
