@@ -88,8 +88,9 @@ def read_index(path: Path) -> Index:
 def table_rows(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Keys and values of a LevelDB table, in order; ValueError where it is damaged."""
     footer = data[-FOOTER_BYTES:]
-    _, position = read_handle(footer, 0)  # of the block that describes filters: not needed
+    filter_block, position = read_handle(footer, 0)
     index_block, _ = read_handle(footer, position)
+    read_block(data, filter_block)  # says nothing about a checkpoint, but may be damaged
     for _, handle in block_rows(read_block(data, index_block)):
         yield from block_rows(read_block(data, read_handle(handle, 0)[0]))
 
