@@ -169,9 +169,9 @@ def other_expressions(
     person: Temperament, seconds: float, rng: np.random.Generator
 ) -> Iterator[Episode]:
     """What the face does beside pain: distractions without PSPI, felt smiles and squints."""
-    kinds = [("felt smile", FELT_SMILE, person.smiles), ("squint", SQUINT, person.squints)]
     share = person.distractions / len(DISTRACTIONS)
-    kinds += [(name, aus, share) for name, aus in DISTRACTIONS.items()]
+    kinds = [(name, aus, share) for name, aus in DISTRACTIONS.items()]
+    kinds += [("felt smile", FELT_SMILE, person.smiles), ("squint", SQUINT, person.squints)]
     for name, aus, rate in kinds:
         for _ in range(rng.poisson(rate * (seconds + WARM_UP))):
             peak = rng.uniform(0.9, 3.2)

@@ -1,0 +1,102 @@
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from paincore.synthetic.behaviour import DISTRACTIONS, FPS, HALF_CLOSED, Dials, simulate
+from paincore.synthetic.coder import code, runs
+from paincore.synthetic.temperament import draw_temperaments
+
+PEOPLE = draw_temperaments(25, seed=3)
+EXPRESSIVE = max(PEOPLE, key=lambda person: person.shown)
+LONG = 1500  # frames, two and a half minutes
+KEY = (3, 0, 0)
+
+
+def test_blinks_last_a_tenth_to_half_a_second_and_pain_closes_the_lids_for_longer():
+    behaviour = simulate(EXPRESSIVE, LONG, True, KEY)
+    blinks = [end - begin for begin, end in runs(behaviour["blink"].to_numpy())]
+    squeezes = [e - b for b, e in runs(behaviour["au43"].to_numpy() > HALF_CLOSED) if e < LONG]
+    assert len(blinks) > 20 and len(squeezes) > 5
+    assert min(blinks) >= 1 and max(blinks) <= 0.5 * FPS < min(squeezes)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_distracts_is_coded_and_never_raises_pspi(seed):
+    calm = replace(EXPRESSIVE, shown=0.0, felt=0.0, smiles=0.0, squints=0.0, distractions=2.0)
+    # One who shows nothing has no peaks in a painful raise, not even of AUs outside PSPI.
+    coded = code(simulate(calm, LONG, True, (seed, 0, 0)), (seed, 0, 0))
+    assert (coded["pspi"] == 0).all()
+    assert (coded[[f"au{au}" for aus in DISTRACTIONS.values() for au in aus]] > 0).any().all()
+
+
+def test_felt_smiles_and_squints_raise_pspi_without_pain():
+    cheerful = replace(EXPRESSIVE, shown=0.0, felt=0.0, smiles=0.1, squints=0.1)
+    behaviour = simulate(cheerful, LONG, True, KEY)
+    coded = code(behaviour, KEY)
+    assert (coded["pspi"] > 0).mean() > 0.1
+    assert not behaviour["felt_pain"].any()
+
+
+def test_some_people_feel_pain_and_never_show_it():
+    silent = [person for person in PEOPLE if person.shown == 0]
+    assert 3 <= len(silent) <= 5
+    for person in silent:
+        behaviour = simulate(replace(person, felt=5.0), LONG, True, KEY)
+        others = behaviour["expression"].isin(["felt smile", "squint"]) | behaviour["blink"]
+        near = others.rolling(13, center=True, min_periods=1).max().astype(bool)
+        assert behaviour["felt_pain"].mean() > 0.2
+        assert (code(behaviour, KEY)["pspi"][~near] == 0).all()
+
+
+def test_the_affected_limb_hurts_more():
+    felt = [
+        np.mean(
+            [simulate(p, 300, affected, (0, i, 0))["pain"].mean() for i, p in enumerate(PEOPLE)]
+        )
+        for affected in (True, False)
+    ]
+    assert felt[0] > 1.5 * felt[1]
+
+
+def test_heads_turn_mostly_within_35_degrees_and_never_jump():
+    poses = pd.concat(simulate(p, 200, True, (0, i, 0)) for i, p in enumerate(PEOPLE))
+    assert 0.9 < (poses["yaw"].abs() <= 35).mean() < 1
+    steps = poses.groupby(np.arange(len(poses)) // 200)[["yaw", "pitch", "roll"]].diff().abs()
+    assert steps.max().max() < 10  # degrees in a tenth of a second
+
+
+@pytest.mark.parametrize(
+    ("dials", "turned"),
+    [
+        (Dials(pain_pose=30), {"yaw", "pitch"}),
+        (Dials(pain_light=0.8), {"light_yaw", "light_pitch", "light_strength", "warmth"}),
+        (Dials(label_noise=1.0), set()),
+    ],
+)
+def test_a_dial_turns_its_own_columns_and_no_other(dials, turned):
+    plain, changed = (
+        simulate(EXPRESSIVE, 300, True, KEY),
+        simulate(EXPRESSIVE, 300, True, KEY, dials),
+    )
+    assert {name for name in plain if not plain[name].equals(changed[name])} == turned
+
+
+def test_the_light_dial_at_its_end_tells_pain_sessions_by_their_light():
+    sessions = [
+        simulate(p, 60, True, (0, i, 0), Dials(pain_light=1.0))
+        .iloc[[0, -1]]
+        .assign(pain=simulate(p, 60, True, (0, i, 0))["felt_pain"].any())
+        for i, p in enumerate(PEOPLE)
+    ]
+    light = pd.concat(sessions).groupby("pain")["light_yaw"]
+    assert (light.nunique() == 1).all() and light.first().nunique() == 2
+
+
+def test_the_pose_dial_makes_heads_turn_with_pain():
+    def correlation(dials):
+        behaviour = simulate(EXPRESSIVE, LONG, True, KEY, dials)
+        return behaviour["pain"].corr(behaviour["yaw"])
+
+    assert abs(correlation(Dials())) < 0.2 < 0.5 < correlation(Dials(pain_pose=40))

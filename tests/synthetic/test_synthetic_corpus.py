@@ -1,0 +1,133 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+from filelock import FileLock
+
+from paincore import PaincoreError, description, unbc
+from paincore.synthetic import corpus
+
+TINY = {"frames": 60, "subjects": 3, "width": 48, "height": 36, "progress": False}
+
+
+def content(root):
+    return {
+        path.relative_to(root).as_posix(): path.read_bytes()
+        for path in root.rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return corpus.synthesize(tmp_path_factory.mktemp("made") / "corpus", workers=1, **TINY)
+
+
+@pytest.fixture(scope="module")
+def frames(made):
+    return unbc.read_frames(unbc.list_corpus(made))[0]
+
+
+@pytest.fixture(scope="module")
+def truth(made):
+    return pd.read_parquet(made / "Truth" / "frames.parquet")
+
+
+def test_the_reader_takes_every_file_and_finds_only_the_faults_put_in(made, frames, truth):
+    assert unbc.list_corpus(made).ignored == []
+    assert len(frames) == TINY["frames"] and frames["subject"].nunique() == TINY["subjects"]
+    assert frames[["subject", "sequence", "frame"]].equals(truth[["subject", "sequence", "frame"]])
+    assert (frames["state"] == "truncated").equals(truth["state"] == "damaged")
+    assert set(truth["state"]) == {"ok", "black", "damaged"} and set(frames["state"]) == {
+        "ok",
+        "truncated",
+    }
+
+
+def test_label_files_agree_with_facs_files_and_with_the_truth(frames, truth):
+    assert (frames["pspi_difference"] == 0).all()
+    assert frames["pspi"].equals(truth["coded_pspi"])
+    for au in (4, 6, 12, 43, 45):
+        assert frames[f"au{au}"].equals(truth[f"coded_au{au}"])
+
+
+def test_pictures_have_the_asked_size_and_are_black_only_where_the_truth_says(made, frames, truth):
+    for image, state in zip(frames["image"], truth["state"], strict=True):
+        if state != "damaged":
+            picture = cv2.imread(str(made / image))
+            assert picture.shape == (TINY["height"], TINY["width"], 3)
+            assert (picture.max() == 0) == (state == "black")
+
+
+def test_landmarks_lie_about_the_picture(made, frames):
+    points = np.array([unbc.read_landmarks(made, path) for path in frames["landmarks"]])
+    centres = points.mean(1) / (TINY["width"], TINY["height"])
+    assert points.shape[1:] == (66, 2)
+    assert (abs(centres - 0.5) < 0.35).all()
+
+
+def test_sequence_labels_keep_to_their_scales(frames):
+    for scale, most in (("vas", 10), ("sen", 15), ("aff", 15), ("opr", 5)):
+        assert frames[scale].between(0, most).all()
+
+
+def test_the_truth_tells_blinks_apart(truth):
+    assert set(description.blinks(truth).columns) == {"subject", "sequence", "closed", "told"}
+
+
+def test_two_workers_finish_what_a_killed_one_began_with_the_same_bytes(made, tmp_path):
+    out = tmp_path / "killed"
+    program = (
+        "from paincore.synthetic.corpus import synthesize\n"
+        f"if __name__ == '__main__': synthesize({str(out)!r}, workers=1, **{TINY})\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program])
+    while not (done := list(tmp_path.glob("killed.partial-*/Images/*/*"))):
+        assert process.poll() is None
+        time.sleep(0.002)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not out.exists()
+    kept = {path.name: path.stat().st_mtime_ns for path in done}
+    corpus.synthesize(out, workers=2, **TINY)
+    assert content(out) == content(made)
+    after = {path.name: path.stat().st_mtime_ns for path in out.glob("Images/*/*")}
+    assert 0 < len(kept) < len(after) and kept.items() <= after.items()
+
+
+def test_a_whole_corpus_is_returned_untouched(made):
+    before = {path: path.stat().st_mtime_ns for path in made.rglob("*")}
+    assert corpus.synthesize(made, **TINY) == made
+    assert before == {path: path.stat().st_mtime_ns for path in made.rglob("*")}
+
+
+def test_another_corpus_in_the_folder_is_an_error_that_names_what_differs(made):
+    with pytest.raises(PaincoreError, match=rf"{made} is a different .*seed 0, not 1"):
+        corpus.synthesize(made, seed=1, **TINY)
+
+
+def test_a_folder_with_anything_else_in_it_is_left_alone(tmp_path):
+    (tmp_path / "thesis.txt").write_text("do not touch")
+    with pytest.raises(PaincoreError, match="holds something else"):
+        corpus.synthesize(tmp_path, **TINY)
+    assert content(tmp_path) == {"thesis.txt": b"do not touch"}
+
+
+def test_a_folder_that_cannot_be_written_is_an_error_that_names_it():
+    with pytest.raises(PaincoreError, match=r"/proc/.* cannot be written"):
+        corpus.synthesize("/proc/corpus", **TINY)
+
+
+def test_a_second_process_does_not_write_into_the_same_folder(tmp_path):
+    with (
+        FileLock(tmp_path / "busy.synthesis.lock"),
+        pytest.raises(PaincoreError, match="busy is being made by another process"),
+    ):
+        corpus.synthesize(tmp_path / "busy", **TINY)
+    assert not (tmp_path / "busy").exists()
