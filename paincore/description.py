@@ -42,13 +42,13 @@ def pain_by_subject(frames: pd.DataFrame) -> pd.DataFrame:
 
 
 def left_out(corpus: Corpus) -> pd.DataFrame:
-    """What became of every frame and file: `what`, `count`, the `first` case; most first.
+    """What became of every frame and file: `what`, `count`, the `first case`; most first.
 
     A row for each state of a frame that occurs, one for files that belong to no frame. Chapter 01.
     """
     states = corpus.frames.groupby("state", sort=False)["problem"].agg(["size", "first"])
     table = pd.DataFrame(
-        {"what": states.index.map(STATES), "count": states["size"], "first": states["first"]}
+        {"what": states.index.map(STATES), "count": states["size"], "first case": states["first"]}
     ).sort_values("count", ascending=False, kind="stable")
     if corpus.ignored:
         table.loc["ignored"] = [

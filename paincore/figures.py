@@ -159,14 +159,18 @@ def timeline(corpus, faces: int = 6) -> Figure:
     figure = new_figure(corpus.dataset, title, 3.2 + 0.19 * len(present))
     pictures, lines = figure.subfigures(2, 1, height_ratios=(1.1, 2.0 + 0.17 * len(present)))
     usable = frames[frames["state"] == "ok"]
-    chosen = usable.iloc[np.linspace(0, len(usable) - 1, faces).round().astype(int)]
-    for axes, frame in zip(pictures.subplots(1, faces), chosen.itertuples(), strict=True):
+    places = np.linspace(0, len(usable) - 1, min(faces, len(usable))).round().astype(int)
+    chosen = usable.iloc[places]
+    row = pictures.subplots(1, len(chosen), squeeze=False)[0]
+    for axes, frame in zip(row, chosen.itertuples(), strict=True):
         show_face(axes, corpus.root / frame.image, corpus.dataset, frame.subject)
         axes.set_title(f"{frame.frame}: PSPI {frame.pspi:.0f}", color=MUTED, fontsize=7.5)
     pspi, units = lines.subplots(2, 1, sharex=True, height_ratios=(1.6, 0.26 * len(present)))
     pspi.fill_between(frames["frame"], frames["pspi"], step="mid", color=PAIN, alpha=0.25)
     pspi.step(frames["frame"], frames["pspi"], where="mid", color=PAIN)
-    pspi.plot(chosen["frame"], chosen["pspi"], "o", color="white", markeredgecolor=PAIN)
+    pspi.plot(
+        chosen["frame"], chosen["pspi"], "o", color="white", markeredgecolor=PAIN, clip_on=False
+    )
     pspi.set(ylabel="PSPI", ylim=(0, None))
     pspi.grid(axis="y")
     _draw_units(units, frames, present)
@@ -187,6 +191,7 @@ def _draw_units(axes: Axes, frames, names: list[str]) -> None:
     marked = [f"AU{n[2:]}" + ("" if int(n[2:]) in description.PSPI_AUS else " *") for n in names]
     axes.set_yticks(range(len(names)), marked)
     axes.set_xlabel("frame (* not part of PSPI)")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.spines[:].set_visible(False)
     keys = [Patch(color=c, label=x) for c, x in zip(levels, ["absent", *"ABCDE"], strict=True)]
     keys.append(Patch(color=THIS, label="closed"))
@@ -256,6 +261,7 @@ def blink_lengths(corpus) -> Figure:
         )
     axes.set(xlabel="frames with closed lids", ylabel="blinks")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlim(left=0.4, right=max(8.6, axes.get_xlim()[1]))
     axes.margins(y=0.12)
     axes.legend()
     return figure

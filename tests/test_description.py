@@ -47,8 +47,8 @@ def test_what_is_left_out_is_counted_with_its_first_case(miniature, tmp_path):
     corpus = open_corpus("unbc", miniature.root, results=tmp_path / "results")
     table = description.left_out(corpus)
     assert table["count"].to_dict() == {"ok": 11, "truncated": 1, "ignored": 1}
-    assert f"{SEQUENCE}002.png" in table.loc["truncated", "first"]
-    assert "notes.png" in table.loc["ignored", "first"]
+    assert f"{SEQUENCE}002.png" in table.loc["truncated", "first case"]
+    assert "notes.png" in table.loc["ignored", "first case"]
 
 
 def test_frames_whose_label_contradicts_facs_lie_beside_the_diagonal(miniature, tmp_path):

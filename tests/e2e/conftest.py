@@ -1,0 +1,57 @@
+"""The built book, opened from disk in Debian's chromium with the network off."""
+
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page
+
+HTML = Path(__file__).resolve().parents[2] / "book" / "_build" / "html"
+CHROMIUM = "/usr/bin/chromium"
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(browser_type_launch_args):
+    return {**browser_type_launch_args, "executable_path": CHROMIUM, "args": FLAGS}
+
+
+@pytest.fixture(scope="session")
+def browser_context_args(browser_context_args):
+    return {**browser_context_args, "offline": True}
+
+
+@pytest.fixture
+def troubles(page: Page) -> list[str]:
+    """What went wrong on a page, as it happens: requests that leave or fail, script errors."""
+    found = []
+
+    def on_request(request):
+        if not request.url.startswith(("file:", "data:", "blob:")):
+            found.append(f"asks for {request.url}")
+
+    page.on("request", on_request)
+    page.on("requestfailed", lambda request: found.append(f"failed to load {request.url}"))
+    page.on("pageerror", lambda error: found.append(f"script error: {error}"))
+    page.on(
+        "console",
+        lambda message: found.append(f"console: {message.text}") if message.type == "error" else 0,
+    )
+    return found
+
+
+@pytest.fixture
+def chapter_01(page: Page, troubles: list[str]) -> Page:
+    """The first chapter, at the width of a desktop, with its formulas and widgets in place."""
+    page.set_viewport_size({"width": 1280, "height": 900})
+    page.goto((HTML / "chapters" / "01-data.html").as_uri())
+    page.wait_for_selector("mjx-container")
+    page.wait_for_selector(".noUi-handle")
+    return page

@@ -1,0 +1,90 @@
+"""Run with `make e2e`, which builds the book first."""
+
+import json
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from tests.e2e.conftest import HTML
+
+PAGES = sorted(
+    page.relative_to(HTML).as_posix()
+    for page in HTML.rglob("*.html")
+    if "_static" not in page.parts
+)
+WIDTHS = {"desktop": 1280, "phone": 390}
+
+
+def test_the_book_is_there_with_its_pages():
+    assert {"index.html", "chapters/01-data.html", "running.html", "licence.html"} <= set(PAGES)
+
+
+@pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_loads_from_disk_alone_and_fits_its_window(page: Page, troubles, name, width):
+    page.set_viewport_size({"width": width, "height": 844})
+    page.goto((HTML / name).as_uri(), wait_until="load")
+    page.wait_for_load_state("networkidle")
+    assert troubles == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    broken = "[...document.images].filter(i => !i.complete || !i.naturalWidth).map(i => i.src)"
+    assert page.evaluate(broken) == []
+
+
+def test_formulas_are_typeset(chapter_01: Page, troubles):
+    expect(chapter_01.locator("mjx-container mjx-math").first).to_be_visible()
+    assert chapter_01.locator("mjx-merror").count() == 0
+    assert chapter_01.evaluate("document.fonts.check('16px MJXTEX')")
+    assert troubles == []
+
+
+def shown_picture(page: Page) -> bytes:
+    page.wait_for_timeout(300)
+    return page.locator(".cell_output img.widget-image:visible").screenshot()
+
+
+def test_the_slider_walks_through_the_sequence_without_a_kernel(chapter_01: Page, troubles):
+    first = shown_picture(chapter_01)
+    chapter_01.locator(".noUi-handle").focus()
+    chapter_01.keyboard.press("ArrowRight")
+    assert shown_picture(chapter_01) != first
+    chapter_01.keyboard.press("ArrowLeft")
+    assert shown_picture(chapter_01) == first
+    assert troubles == []
+
+
+def test_play_moves_slider_and_picture(chapter_01: Page, troubles):
+    first = shown_picture(chapter_01)
+    chapter_01.locator(".widget-play button").first.click()
+    expect(chapter_01.locator(".noUi-handle")).not_to_have_attribute("aria-valuenow", "0.0")
+    assert shown_picture(chapter_01) != first
+    assert troubles == []
+
+
+def test_a_page_with_results_of_synthetic_data_says_so_under_its_title(page: Page):
+    notebook = json.loads((HTML.parents[1] / "chapters" / "01-data.ipynb").read_text())
+    synthetic = "Synthetic data" in "".join(notebook["cells"][0]["source"])
+    for name in ("index.html", "chapters/01-data.html"):
+        page.goto((HTML / name).as_uri())
+        banner = page.locator("h1 + .admonition", has_text="Synthetic data")
+        assert banner.count() == synthetic, name
+
+
+def test_search_finds_a_word_of_a_chapter_from_disk(page: Page, troubles):
+    page.goto((HTML / "search.html").as_uri() + "?q=blinks")
+    expect(page.locator("#search-results a").first).to_contain_text("The data")
+    assert troubles == []
+
+
+# What docutils and ipywidgets write, and this book cannot: a list's roles, a slider's name.
+NOT_OURS = [[".citation-list"], [".jupyter-widgets"]]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_no_page_has_a_serious_barrier_for_its_readers(page: Page, name):
+    page.goto((HTML / name).as_uri())
+    page.wait_for_load_state("networkidle")
+    found = Axe().run(page, context={"exclude": NOT_OURS}).response["violations"]
+    serious = [v for v in found if v["impact"] in ("serious", "critical")]
+    assert [(v["id"], v["nodes"][0]["html"]) for v in serious] == []
