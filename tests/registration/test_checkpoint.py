@@ -2,7 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paincore.registration.checkpoint import CheckpointError, read_index, read_tensors
@@ -54,6 +54,7 @@ names = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_siz
 shapes = st.lists(st.integers(1, 4), max_size=3).map(tuple)
 
 
+@settings(deadline=None)
 @given(shapes=st.dictionaries(names, shapes, max_size=12))
 def test_what_was_written_is_read(tmp_path_factory, shapes):
     rng = np.random.default_rng(0)
