@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import nbformat
@@ -144,3 +145,19 @@ def test_a_change_in_a_module_that_chapter_01_only_reaches_through_another_is_se
     assert {"paincore/corpus.py", "paincore/facs.py", "paincore/figures.py"} <= set(
         inputs["modules"]
     )
+
+
+def test_chapter_01_runs_unchanged_on_a_corpus_in_unbcs_layout(miniature, tmp_path):
+    (tmp_path / "notebooks").mkdir()
+    shutil.copy(NOTEBOOKS[0], tmp_path / "notebooks")
+    executed = execute(
+        tmp_path,
+        synthetic=False,
+        dataset="unbc",
+        data_root=str(miniature.root),
+        results=str(tmp_path / "results"),
+    )
+    text = executed.read_text()
+    assert "12 frames of 2 people in 3 sequences" in text
+    assert "this corpus does not say" in text
+    assert "Synthetic data" not in text
