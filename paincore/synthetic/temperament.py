@@ -73,7 +73,7 @@ def draw_temperaments(count: int, seed: int) -> list[Temperament]:
     How much people show is heavy-tailed. Its quantiles are dealt out, one to each person, so that
     25 people cover the distribution in every corpus; all else depends on (seed, person) alone.
     """
-    rank = generator(seed, "how much is shown").permutation(count)
+    rank = generator(seed, "expressiveness").permutation(count)
     return [_draw((r + 0.5) / count, generator(seed, "temperament", i)) for i, r in enumerate(rank)]
 
 

@@ -1,17 +1,23 @@
-"""How hard the corpus is, set once and for all without any network: see the README's first claim.
+"""What the corpus was calibrated to, once and for all, without any network.
 
 A logistic regression on the 66 landmarks must neither fail nor find it easy. Landmarks are moved to
 their centroid and divided by their root mean square distance from it, frame by frame; each of the
 132 coordinates is standardised on the training subjects.
 """
 
+from dataclasses import replace
+
 import numpy as np
+import pandas as pd
+import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import LeaveOneGroupOut, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from paincore import paper
+from paincore.description import pspi_shares
 from paincore.synthetic import corpus
 from paincore.synthetic.behaviour import ALL_OFF, drawn
 from paincore.synthetic.head import View, landmarks66, project
@@ -49,6 +55,15 @@ def leave_one_subject_out_auc(points, pain, subjects):
         method="decision_function",
     )
     return roc_auc_score(pain, scores)
+
+
+@pytest.mark.parametrize("frames", [2000, 10000])
+def test_shares_of_pspi_are_close_to_those_of_unbc(frames):
+    settings = replace(DEMO, frames=frames)
+    plan = plan_sequences(frames, DEMO.subjects, DEMO.seed)
+    frames = pd.concat(corpus.sequence_truth(sequence, settings) for sequence in plan)
+    shares = pspi_shares(frames.rename(columns={"coded_pspi": "pspi"}))
+    assert (shares - pd.Series(paper.pspi_shares())).abs().max() < 1.5
 
 
 def test_logistic_regression_on_landmarks_finds_the_demo_corpus_neither_hopeless_nor_easy():
