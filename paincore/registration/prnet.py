@@ -39,7 +39,8 @@ INSTRUCTIONS = (
 )
 
 STILL_POINTS = (*range(27, 36), 36, 39, 42, 45)
-"""Of the 68, nose and corners of the eyes: what hardly moves with the expression."""
+"""Of the 68, nose and corners of the eyes, which hardly move with the expression: alignment rests
+on these, lest an open mouth tilt the frontal view."""
 
 
 @dataclass(frozen=True)
@@ -192,8 +193,9 @@ class PRNet:
     def position_maps(self, pictures: np.ndarray) -> np.ndarray:
         """The network's output (N, 256, 256, 3) in 0..1 for pictures of the same shape."""
         batch = torch.from_numpy(pictures).to(self.device).permute(0, 3, 1, 2)
-        # TF32 on a GPU would round to a thousandth: a quarter of a pixel in the map.
-        exact = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+        # On a GPU, TF32 would round to a thousandth, a quarter of a pixel in the map, and some of
+        # cuDNN's transposed convolutions add up in any order.
+        exact = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
         with torch.inference_mode(), exact:
             maps = self.network(batch)
         return maps.permute(0, 2, 3, 1).cpu().numpy()
