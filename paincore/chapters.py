@@ -99,19 +99,23 @@ def _paincore_imports(source: str) -> Iterator[str]:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
+        elif isinstance(node, ast.ImportFrom) and node.module:
             # `from paincore import facs` names a module, `from paincore.facs import pspi` does not:
             # a name without a file is passed over by the caller.
             names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
         else:
             continue
-        yield from (name for name in names if name.split(".")[0] == "paincore")
+        for name in names:
+            parts = name.split(".")
+            if parts[0] == "paincore":
+                yield from (".".join(parts[: depth + 1]) for depth in range(len(parts)))
 
 
-def chapter_inputs(notebook: Path, parameters: dict, kernel: str | None, data: str) -> dict:
+def chapter_inputs(notebook: Path, parameters: dict, kernel: str | None, data: object) -> dict:
     """What an executed chapter depends on, as a dictionary that JSON can hold.
 
-    `data` is the fingerprint of the corpus. Hashes are SHA-256. Kept in the executed notebook.
+    `data` is whatever tells the corpus from another. Hashes are SHA-256. Kept in the executed
+    notebook.
     """
     cells = nbformat.read(notebook, as_version=4).cells
     code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
@@ -196,7 +200,7 @@ def _prepare_for_reading(book: nbformat.NotebookNode, inputs: dict, synthetic: b
 def execute_chapters(
     parameters: dict,
     *,
-    data: str,
+    data: object,
     synthetic: bool,
     kernel: str | None = None,
     notebooks: Path = NOTEBOOKS,
@@ -270,7 +274,8 @@ def build_book(
     )
     execute_chapters(
         given,
-        data=corpus.fingerprint,
+        # The manifest's entry too: it says whose face may be shown.
+        data=[corpus.fingerprint, corpus.dataset.model_dump(mode="json")],
         synthetic=corpus.dataset.synthetic,
         kernel=kernel,
         console=console,
