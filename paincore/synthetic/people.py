@@ -27,7 +27,8 @@ class Person:
     """One synthetic person.
 
     neutral float32 (V, 3) in dm; axes float64 (A,) identity coefficients; lid_travel the share of
-    the mesh's lid movement that just closes these eyes; asymmetry {au: -1..1}, how much stronger the left side moves;
+    the mesh's lid movement that just closes these eyes; asymmetry {au: -1..1}, how much stronger
+    the left side moves;
     age 0 (about 25 years) to 1 (about 70); ancestry weights (3,) that sum to one; female; colours
     linear RGB (3,); hairline in dm above the usual one, hair_volume in dm, beard 0..1,
     brow_width relative; texture_seed for pores, freckles and hairs.

@@ -171,7 +171,6 @@ def occlusion(depth: np.ndarray, height: int) -> np.ndarray:
 
 def develop(linear: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """From linear RGB to a camera's uint8: shoulder, gamma and noise."""
-    toned = linear / (1 + 0.22 * linear)
-    bright = np.clip(toned, 0, 1) ** np.float32(1 / 2.2)
+    bright = cv2.pow(linear / (1 + 0.22 * linear), 1 / 2.2)
     noise = rng.standard_normal(bright.shape, dtype=np.float32)
     return np.clip(bright * 255 + 2.2 * noise + 0.5, 0, 255).astype(np.uint8)

@@ -23,14 +23,19 @@ def smoothstep(low, high, value):
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath=True)
-def bilinear(plane, row, column, channel):
+def corner(plane, row, column):
+    """The upper left of the four pixels around a place, and how far beyond it the place lies."""
     row = min(max(row, 0.0), plane.shape[0] - 1.001)
     column = min(max(column, 0.0), plane.shape[1] - 1.001)
-    r, c = int(row), int(column)
-    fr, fc = row - r, column - c
-    upper = plane[r, c, channel] * (1 - fc) + plane[r, c + 1, channel] * fc
-    lower = plane[r + 1, c, channel] * (1 - fc) + plane[r + 1, c + 1, channel] * fc
-    return upper * (1 - fr) + lower * fr
+    return int(row), int(column), row - int(row), column - int(column)
+
+
+@numba.njit(cache=True, error_model="numpy", fastmath=True)
+def bilinear(plane, r, c, down, across, channel):
+    """Value of a plane (H, W, K) between four pixels, see `corner`."""
+    upper = plane[r, c, channel] * (1 - across) + plane[r, c + 1, channel] * across
+    lower = plane[r + 1, c, channel] * (1 - across) + plane[r + 1, c + 1, channel] * across
+    return upper * (1 - down) + lower * down
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath=True)
@@ -56,12 +61,13 @@ def in_shadow(shadow_map, x, y, z, light):
     scale = (SHADOW_SIZE / 2 - 1) / SHADOW_REACH
     row, column = int(SHADOW_SIZE / 2 - v * scale + 0.5), int(u * scale + SHADOW_SIZE / 2 + 0.5)
     held = 0.0
-    for i in range(-2, 3, 2):
-        for j in range(-2, 3, 2):
-            r, c = row + i, column + j
-            if 0 <= r < SHADOW_SIZE and 0 <= c < SHADOW_SIZE:
-                held += smoothstep(0.035, 0.10, shadow_map[r, c] / 100.0 - d)
-    return held / 9
+    if row < 2 or column < 2 or row > SHADOW_SIZE - 3 or column > SHADOW_SIZE - 3:
+        return held
+    for i, j in ((0, 0), (-2, -1), (-1, 2), (2, 1), (1, -2)):
+        before = shadow_map[row + i, column + j] * 0.01 - d
+        if before > 0.035:
+            held += min((before - 0.035) * 15, 1.0)
+    return held / 5
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath=True)
@@ -85,15 +91,15 @@ def hair_streaks(x, y, z, strands):
     """Fine and coarse streaks that run down from the crown, of about unit variance."""
     around = math.atan2(x, z - 0.45) / (2 * math.pi) + 0.5
     down = math.sqrt(max(8.6 - y, 0.0)) * 0.55 + 0.15 * abs(x)
-    fine = bilinear(strands, (down * 90) % 254, (around * 1500) % 254, 0)
-    coarse = bilinear(strands, (down * 60) % 254, (around * 400 + 40 * down) % 254, 0)
-    return fine, coarse
+    r, c, fr, fc = corner(strands, (down * 90) % 254, (around * 1500) % 254)
+    fine = bilinear(strands, r, c, fr, fc, 0)
+    r, c, fr, fc = corner(strands, (down * 60) % 254, (around * 400 + 40 * down) % 254)
+    return fine, bilinear(strands, r, c, fr, fc, 0)
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath=True)
-def skin_colour(k, frontal, row, column, mouth, lid, valley, colour_plane, skin, lips):
+def skin_colour(k, painted, frontal, mouth, lid, valley, skin, lips):
     """Channel k of the skin's colour, with lips, lids and the darkness of a crease."""
-    painted = bilinear(colour_plane, row, column, k)
     colour = skin[k] + frontal * (painted - skin[k])
     colour += mouth * (lips[k] * (0.8 + 0.2 * colour / skin[k]) - colour)
     return colour * (1 - 0.14 * lid) * (1 - (0.30 if k == 0 else 0.42) * valley)
@@ -123,16 +129,20 @@ def surface(
     if y < 5.74 + 0.06 * abs(x):
         weave = 0.92 + 0.08 * math.sin(y * 260) * math.sin(x * 260)
         return cloth[0] * weave, cloth[1] * weave, cloth[2] * weave, 0.0, 0.0, 0.0, 18.0
-    row, column = (PLANE_TOP - y) * PLANE_SCALE, (x - PLANE_LEFT) * PLANE_SCALE
+    plane = colour_plane
+    r, c, fr, fc = corner(plane, (PLANE_TOP - y) * PLANE_SCALE, (x - PLANE_LEFT) * PLANE_SCALE)
     frontal, mouth = smoothstep(0.15, 0.7, z), smoothstep(0.15, 0.75, lip)
-    across = frontal * bilinear(relief_plane, row, column, 0)
-    up = frontal * bilinear(relief_plane, row, column, 1)
-    valley = frontal * bilinear(relief_plane, row, column, 2)
-    red = skin_colour(0, frontal, row, column, mouth, lid, valley, colour_plane, skin, lips)
-    green = skin_colour(1, frontal, row, column, mouth, lid, valley, colour_plane, skin, lips)
-    blue = skin_colour(2, frontal, row, column, mouth, lid, valley, colour_plane, skin, lips)
+    across = frontal * bilinear(relief_plane, r, c, fr, fc, 0)
+    up = frontal * bilinear(relief_plane, r, c, fr, fc, 1)
+    valley = frontal * bilinear(relief_plane, r, c, fr, fc, 2)
+    painted = bilinear(plane, r, c, fr, fc, 0)
+    red = skin_colour(0, painted, frontal, mouth, lid, valley, skin, lips)
+    painted = bilinear(plane, r, c, fr, fc, 1)
+    green = skin_colour(1, painted, frontal, mouth, lid, valley, skin, lips)
+    painted = bilinear(plane, r, c, fr, fc, 2)
+    blue = skin_colour(2, painted, frontal, mouth, lid, valley, skin, lips)
     wet, gloss = 0.055 + 0.10 * mouth, 18.0
-    edge = scalp_edge(x, y, z, hairline)
+    edge = -9.0 if z > 0.85 and y < 7.45 else scalp_edge(x, y, z, hairline)
     if edge > -2.5:
         fine, coarse = hair_streaks(x, y, z, strands)
         share = smoothstep(-0.7, 0.9, edge + 0.55 * fine)
@@ -213,7 +223,10 @@ def shade(
             held = in_shadow(shadow_map, px, py, pz, light)
             facing = nx * light[2, 0] + ny * light[2, 1] + nz * light[2, 2]
             mirror = max(nx * half[0] + ny * half[1] + nz * half[2], 0.0)
-            shine = wet * mirror**gloss * (1 - held) * (0.3 + strength) * closed
+            shine = 0.0
+            if wet > 0 and mirror > 0.5:
+                highlight = mirror / (gloss - gloss * mirror + mirror)  # Schlick 1994, for a power
+                shine = wet * highlight * (1 - held) * (0.3 + strength) * closed
             direct, around = lit(0, red, facing, ny, nz, held, closed, strength)
             out[i, j, 0] = (direct + shine) * tint[0] + around
             direct, around = lit(1, green, facing, ny, nz, held, closed, strength)
