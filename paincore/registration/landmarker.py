@@ -8,7 +8,6 @@ networks run on LiteRT, on one core, without a GPU or system library. Kartynnik 
 
 import struct
 import zipfile
-from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from paincore.registration.mesh import FaceMesh, Topology
+from paincore.registration.wire import wire_fields
 
 DETECTOR_SIZE, LANDMARK_SIZE = 128, 256
 DETECTION_THRESHOLD = 0.5
@@ -189,28 +189,3 @@ def read_geometry(message: bytes) -> tuple[np.ndarray, np.ndarray, np.ndarray, n
     anchors = np.array([weight.get(1, 0) for weight in basis], np.int32)
     weights = np.array([struct.unpack("<f", weight[2])[0] for weight in basis])
     return points, triangles, anchors, weights
-
-
-def wire_fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """(number, value) of each field of a protobuf message: an int, or the bytes as they stand."""
-    position = 0
-
-    def varint() -> int:
-        nonlocal position
-        value = shift = 0
-        while True:
-            byte = message[position]
-            position += 1
-            value |= (byte & 127) << shift
-            shift += 7
-            if byte < 128:
-                return value
-
-    while position < len(message):
-        tag = varint()
-        if tag & 7 == 0:
-            yield tag >> 3, varint()
-            continue
-        length = {1: 8, 5: 4}.get(tag & 7) or varint()
-        yield tag >> 3, message[position : position + length]
-        position += length
