@@ -29,7 +29,7 @@ FELT = 1.0  # of 10: from here on the person would say that it hurts
 PAIN_DELAYS = {4: 0.0, 7: 0.05, 6: 0.12, 9: 0.2, 10: 0.25, 12: 0.3, 20: 0.3, 25: 0.35, 26: 0.4}
 
 # A living face is never still: each AU stirs a little, below what a coder sees.
-STIR = 0.35  # standard deviation before the negative half is dropped
+STIR = 0.2  # standard deviation before the negative half is dropped
 UNSEEN = 0.5  # where stirring ends
 
 # AUs that move together when a face does something else than hurt, with their relative strength.

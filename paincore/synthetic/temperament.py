@@ -14,7 +14,7 @@ from scipy.stats import lognorm
 
 STILL = 0.08  # share of people (2 of 25) who neither show pain, nor smile for joy, nor squint
 NEVER_SHOWN = 0.16  # share of people (4 of 25, the still ones among them) who never show pain
-MEDIAN_SHOWN = 1.15  # typical AU intensity at the peak of a painful raise of the affected limb
+MEDIAN_SHOWN = 1.2  # typical AU intensity at the peak of a painful raise of the affected limb
 SPREAD_SHOWN = 0.70  # of its logarithm over people: a few show a great deal, many very little
 
 # Mean gain and spread of its logarithm over people: the personal signature of pain. Orbital
@@ -35,7 +35,7 @@ PAIN_GAINS = {
 
 # Half-normal spread of what a resting face carries for good: a furrowed or raised brow, drooping
 # lids, mouth corners up or down, parted lips. A coder takes it as neutral and does not score it.
-REST_SPREAD = {1: 0.3, 4: 0.6, 7: 0.5, 10: 0.2, 12: 0.5, 15: 0.4, 25: 0.4, 43: 0.12}
+REST_SPREAD = {1: 0.2, 4: 0.5, 7: 0.35, 10: 0.15, 12: 0.35, 15: 0.3, 25: 0.3, 43: 0.09}
 
 
 @dataclass(frozen=True)
