@@ -91,9 +91,12 @@ def example_frames(frames: pd.DataFrame, count: int) -> pd.DataFrame:
 
 
 def telling_sequence(frames: pd.DataFrame) -> pd.DataFrame:
-    """The frames of the sequence whose PSPI varies most (the first among equals). Chapter 01."""
-    spread = labelled(frames).groupby("sequence")["pspi"].std().fillna(0)
-    return frames[frames["sequence"] == spread.idxmax()]
+    """The frames of the sequence whose PSPI moves most, summed over its frames. Chapter 01.
+
+    The first among equals.
+    """
+    moved = labelled(frames).groupby("sequence")["pspi"].agg(lambda pspi: pspi.diff().abs().sum())
+    return frames[frames["sequence"] == moved.idxmax()]
 
 
 def felt_pain_by_pspi(frames: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
@@ -175,8 +178,8 @@ def _counts_met(corpus: Corpus) -> str:
     missed = counts[counts["expected"] != counts["found"]].itertuples()
     differing = [f"{row.what}: {row.found}, not {row.expected}" for row in missed]
     sentence = (
-        f"{len(counts) - len(differing)} of the {len(counts)} counts that the data manifest "
-        "expects of it are met"
+        f"Of the counts that the data manifest expects, {len(counts) - len(differing)} of "
+        f"{len(counts)} are met"
     )
     return f"{'; '.join([sentence, *differing])}."
 

@@ -6,6 +6,7 @@ the palette is Okabe and Ito's, which colour-blind readers can tell apart. A fig
 corpus says so in its upper right corner. Faces are drawn by `show_face` alone.
 """
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from pandas.io.formats.style import Styler
 from PIL import Image
 
 from paincore import description, paper
+from paincore.labels import read_landmarks
 
 THIS, PAPER, PAIN, MUTED = "#0072B2", "#8A8F98", "#D55E00", "#5A5F69"
 INTENSITIES = matplotlib.colormaps["YlOrBr"]
@@ -65,19 +67,36 @@ def may_be_shown(dataset, subject: str) -> bool:
     return dataset.faces_may_be_shown and (not shown or subject in shown)
 
 
-def show_face(axes: Axes, image: Path | np.ndarray, dataset, subject: str) -> None:
+def show_face(
+    axes: Axes, image: Path | np.ndarray, dataset, subject: str, around: np.ndarray | None = None
+) -> None:
     """Draw a frame, or a neutral outline where the subject's face may not be shown.
 
-    `image` is a file, opened only if it may be shown, or an array (H, W, 3) of uint8. The one
-    place of the book that draws a face.
+    `image` is a file, opened only if it may be shown, or an array (H, W, 3) of uint8; `around`
+    (n, 2) are points in its pixels: only a square around them is shown. The one place of the book
+    that draws a face.
     """
     axes.set_axis_off()
     if may_be_shown(dataset, subject):
         axes.imshow(Image.open(image) if isinstance(image, Path) else image)
+        if around is not None:
+            x, y = (around.max(axis=0) + around.min(axis=0)) / 2
+            half = 0.72 * np.ptp(around, axis=0).max()
+            axes.set(xlim=(x - half, x + half), ylim=(y + 0.9 * half, y - 1.1 * half))
         return
     axes.set(xlim=(0, 4), ylim=(0, 3), aspect="equal")
     axes.add_patch(Ellipse((2, 1.5), 1.7, 2.4, facecolor="#F1F2F4", edgecolor=PAPER))
     axes.text(2, 1.5, "not\nshown", ha="center", va="center", fontsize=7, color=MUTED)
+
+
+def _show_frame(axes: Axes, corpus, frame) -> None:
+    """A row of the frames table, cropped to the face where landmarks say where that is."""
+    around = None
+    if isinstance(frame.landmarks, str):
+        # A landmarks file that cannot be read costs the crop alone.
+        with contextlib.suppress(ValueError):
+            around = read_landmarks((corpus.root / frame.landmarks).read_bytes())
+    show_face(axes, corpus.root / frame.image, corpus.dataset, frame.subject, around)
 
 
 @styled
@@ -85,12 +104,14 @@ def faces_by_pspi(corpus, count: int = 8, columns: int = 4) -> Figure:
     """Example frames of rising PSPI, after Figure 1 of the paper. Chapter 01 and the title page."""
     examples = description.example_frames(corpus.frames, count)
     rows = -(-len(examples) // columns)
-    figure = new_figure(corpus.dataset, "Frames and their PSPI", 0.3 + 1.55 * rows)
+    figure = new_figure(
+        corpus.dataset, "Frames and their PSPI", 0.3 + (WIDTH / columns + 0.2) * rows
+    )
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
     for axes, frame in zip(grid.flat, examples.itertuples(), strict=False):
-        show_face(axes, corpus.root / frame.image, corpus.dataset, frame.subject)
+        _show_frame(axes, corpus, frame)
         axes.set_title(f"PSPI {frame.pspi:.0f}  ({frame.subject})", color=MUTED, fontsize=8)
     return figure
 
@@ -156,14 +177,14 @@ def timeline(corpus, faces: int = 6) -> Figure:
     present = [c for c in frames if c.startswith("au") and (frames[c] > 0).any()]
     present.sort(key=lambda name: (int(name[2:]) not in description.PSPI_AUS, int(name[2:])))
     title = f"Sequence {frames['sequence'].iloc[0]}"
-    figure = new_figure(corpus.dataset, title, 3.2 + 0.19 * len(present))
-    pictures, lines = figure.subfigures(2, 1, height_ratios=(1.1, 2.0 + 0.17 * len(present)))
+    figure = new_figure(corpus.dataset, title, 3.35 + 0.19 * len(present))
+    pictures, lines = figure.subfigures(2, 1, height_ratios=(1.25, 2.0 + 0.17 * len(present)))
     usable = frames[frames["state"] == "ok"]
     places = np.linspace(0, len(usable) - 1, min(faces, len(usable))).round().astype(int)
     chosen = usable.iloc[places]
     row = pictures.subplots(1, len(chosen), squeeze=False)[0]
     for axes, frame in zip(row, chosen.itertuples(), strict=True):
-        show_face(axes, corpus.root / frame.image, corpus.dataset, frame.subject)
+        _show_frame(axes, corpus, frame)
         axes.set_title(f"{frame.frame}: PSPI {frame.pspi:.0f}", color=MUTED, fontsize=7.5)
     pspi, units = lines.subplots(2, 1, sharex=True, height_ratios=(1.6, 0.26 * len(present)))
     pspi.fill_between(frames["frame"], frames["pspi"], step="mid", color=PAIN, alpha=0.25)
@@ -172,6 +193,7 @@ def timeline(corpus, faces: int = 6) -> Figure:
         chosen["frame"], chosen["pspi"], "o", color="white", markeredgecolor=PAIN, clip_on=False
     )
     pspi.set(ylabel="PSPI", ylim=(0, None))
+    pspi.yaxis.set_major_locator(MaxNLocator(integer=True))
     pspi.grid(axis="y")
     _draw_units(units, frames, present)
     return figure

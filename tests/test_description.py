@@ -74,7 +74,7 @@ def test_a_frame_without_a_usable_picture_is_no_example(corpus):
     assert description.example_frames(frames, count=8)["pspi"].max() == 4
 
 
-def test_the_telling_sequence_is_the_one_whose_pspi_varies_most(corpus):
+def test_the_telling_sequence_is_the_one_whose_pspi_moves_most(corpus):
     assert set(description.telling_sequence(corpus.frames)["sequence"]) == {SEQUENCE}
 
 

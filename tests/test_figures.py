@@ -79,6 +79,16 @@ def test_show_face_obeys_the_manifest(may, listed, drawn):
     assert bool(axes.patches) is not drawn
 
 
+def test_a_crop_keeps_every_point_in_sight():
+    points = np.array([[10.0, 20.0], [30.0, 60.0]])
+    axes = Figure().subplots()
+    picture = np.zeros((80, 80, 3), np.uint8)
+    figures.show_face(axes, picture, dataset_named("synthetic"), "sy001", points)
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    assert left < 10 and right > 30 and top < 20 and bottom > 60
+    assert right - left == pytest.approx(bottom - top)
+
+
 def test_unbc_shows_no_face_as_it_comes():
     assert not figures.may_be_shown(dataset_named("unbc"), "ll042")
 
