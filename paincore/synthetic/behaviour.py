@@ -96,7 +96,7 @@ def drift(rng: np.random.Generator, frames: int, seconds: float) -> np.ndarray:
     margin = int(4 * sigma) + 1
     white = rng.normal(size=frames + 2 * margin)
     smooth = gaussian_filter1d(white, sigma)[margin : margin + frames]
-    return smooth * np.sqrt(2 * np.sqrt(np.pi) * max(sigma, 0.3))
+    return smooth * np.sqrt(2 * np.sqrt(np.pi) * sigma)
 
 
 def simulate(
@@ -137,6 +137,7 @@ def drawn(behaviour: pd.DataFrame, rest: Mapping[int, float]) -> pd.DataFrame:
     for au in set(rest) - {43}:
         face[f"au{au}"] = (face[f"au{au}"] + rest[au]).clip(upper=5)
     droop = rest[43] + LID_FOLLOWS_GAZE * behaviour["gaze_pitch"].clip(upper=0).abs()
+    droop = droop.clip(upper=0.4)  # less than HALF_CLOSED: whoever looks down has open eyes
     face["au43"] = droop + (1 - droop) * face["au43"]
     return face
 
@@ -147,9 +148,8 @@ def painful_raises(
     """Raises of the arm from before the first frame to the last, each with the pain it brings."""
     start = -WARM_UP - rng.uniform(0, person.period)
     while start < seconds:
-        hurt = rng.lognormal(-(RAISE_SPREAD**2) / 2, RAISE_SPREAD) * (
-            1 if affected else person.spared
-        )
+        hurt = rng.lognormal(-(RAISE_SPREAD**2) / 2, RAISE_SPREAD)
+        hurt *= 1 if affected else person.spared
         shown = person.shown * hurt
         yield Episode(
             name="pain",
