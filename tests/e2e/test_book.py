@@ -56,8 +56,10 @@ def test_the_slider_walks_through_the_sequence_without_a_kernel(chapter_01: Page
 
 def test_play_moves_slider_and_picture(chapter_01: Page, troubles):
     first = shown_picture(chapter_01)
-    chapter_01.locator(".widget-play button").first.click()
+    play = chapter_01.locator(".widget-play button").first
+    play.click()
     expect(chapter_01.locator(".noUi-handle")).not_to_have_attribute("aria-valuenow", "0.0")
+    play.click()  # a picture that moves cannot be compared
     assert shown_picture(chapter_01) != first
     assert troubles == []
 
