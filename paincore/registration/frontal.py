@@ -7,6 +7,7 @@ pixel of the view its place in the frame. What the camera did not see stays empt
 mirroring would invent an expression. Used by chapter 02.
 """
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -18,10 +19,11 @@ from paincore.registration.mesh import FaceMesh, Topology
 
 VIEW_SIDE = 19.5  # cm, what the frontal view shows: the canonical face is 17.7 high
 CENTRE = (0.0, -1.2)  # cm, canonical x and y in the middle of the view: room for an open jaw
-FACING = 0.15  # cosine between normal and camera below which skin is too oblique to be read
-SOURCE_SIZE = 192  # pixels, side of the z-buffer in which the frame's own hidden parts are found
-SILHOUETTE = np.ones((5, 5), np.uint8)  # kept away from its outline, where the background begins
-BEHIND = 0.03  # of the face's size: as far behind the nearest surface, a point is hidden
+FACING = 0.35  # cosine between normal and camera below which skin is too oblique to be read
+SOURCE_SIZE = 96  # pixels, side of the z-buffer in which the frame's own hidden parts are found
+MARGIN = np.ones((3, 3), np.uint8)  # one pixel kept off the mesh's outline: 1 % of the face
+BEHIND = np.float32(0.03)  # of the face's size: as far behind the nearest surface, skin is hidden
+WINDOW, MAJORITY = (5, 5), 13  # pixels: what most of a window show, its middle does
 
 
 @dataclass(frozen=True)
@@ -85,54 +87,104 @@ def frontalise(image: np.ndarray, mesh: FaceMesh, topology: Topology, size: int 
     points = upright(mesh.vertices.astype(np.float64))
     anchors = points[topology.anchors]
     scale, rotation, shift = similarity(anchors, topology.canonical, topology.weights)
-    aligned = scale * points @ rotation.T + shift
-    nearest, weights, _ = rasterise(view_points(aligned, size), topology.triangles, size, size)
-    seen = source_view(mesh.vertices)
-    _, _, depth = rasterise(seen, topology.triangles, SOURCE_SIZE, SOURCE_SIZE)
-    inner = cv2.erode(np.isfinite(depth).astype(np.float32), SILHOUETTE, borderValue=0)
-    normals = vertex_normals(points.astype(np.float32), topology.triangles)
-    x, y, shown = look_up(
-        nearest, weights, topology.triangles, mesh.vertices, normals, seen, depth, inner
-    )
-    height, width = image.shape[:2]
-    inside = (x >= 0) & (y >= 0) & (x <= width - 1) & (y <= height - 1)
-    face = nearest >= 0
-    # The median takes single pixels out of the border between seen and hidden, and puts others in.
-    visible = face & inside & (cv2.medianBlur(shown, 5) > 0)
-    view = cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    view *= visible[..., None]
-    return Frontal(view, visible, float(visible.sum() / face.sum()), *head_angles(rotation.T))
+    target = view_points(scale * points @ rotation.T + shift, size)
+    low = np.clip(np.floor(target[:, :2].min(0)), 0, size).astype(int)
+    high = np.clip(np.ceil(target[:, :2].max(0)) + 1, 0, size).astype(int)
+    part = slice(low[1], high[1]), slice(low[0], high[0])  # of the view, where the face is
+    target[:, :2] -= low
+    picture, shown, share = draw(image, mesh, topology, target, high - low)
+    view, visible = np.zeros((size, size, 3), np.uint8), np.zeros((size, size), bool)
+    view[part], visible[part] = picture, shown
+    return Frontal(view, visible, share, *head_angles(rotation.T))
+
+
+def draw(
+    image: np.ndarray, mesh: FaceMesh, topology: Topology, target: np.ndarray, extent: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """The mesh's skin drawn where `target` float32 (V, 3) has its vertices, in a picture of
+    `extent` (width, height): the picture, where it is visible, and the share that is."""
+    normals = vertex_normals(upright(mesh.vertices).astype(np.float32), topology.triangles)
+    values = np.column_stack([mesh.vertices, normals[:, 2]])
+    place, depth, facing = source_map(target, topology.triangles, values, extent[0], extent[1])
+    corner, zoom = source_square(mesh.vertices)
+    square = (mesh.vertices - corner) * zoom
+    _, _, surface = rasterise(square, topology.triangles, SOURCE_SIZE, SOURCE_SIZE)
+    inner = cv2.erode((surface > -np.inf).view(np.uint8), MARGIN, borderValue=0)
+    inside, shown = seen(place, depth, facing, image.shape[:2], corner, zoom, surface, inner)
+    # The majority takes single pixels out of the border between seen and hidden, or puts them in.
+    around = cv2.boxFilter(shown, -1, WINDOW, normalize=False, borderType=cv2.BORDER_CONSTANT)
+    visible = inside & (around >= MAJORITY)
+    picture = cv2.remap(image, place, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    picture = cv2.copyTo(picture, visible.view(np.uint8))
+    return picture, visible, np.count_nonzero(visible) / np.count_nonzero(depth > -np.inf)
 
 
 @numba.njit(cache=True, error_model="numpy")
-def look_up(nearest, weights, triangles, vertices, normals, seen, depth, inner):
-    """Where each pixel of the view lies in the frame, x and y float32 (S, S), and whether the
-    camera saw it there, uint8 (S, S): not too oblique, off the outline, and nothing before it.
+def source_map(points, triangles, values, width, height):
+    """Where each pixel of a view of that width and height lies in the frame.
 
-    `seen` (V, 3) is the mesh in the square whose nearest depth and inside are `depth`, `inner`.
+    points float32 (V, 3): the mesh's places in the view; values float32 (V, 4): x, y, depth and
+    the normal's z in the frame. Returns the same for each pixel: x and y (H, W, 2), depth (H, W),
+    -inf where no triangle is, and the normal's z (H, W). `rasterise` and a look-up take longer.
     """
-    size, last = nearest.shape[0], depth.shape[0] - 1
-    x = np.full((size, size), np.float32(-1))
-    y = np.full((size, size), np.float32(-1))
-    shown = np.zeros((size, size), np.uint8)
-    for i in range(size):
-        for j in range(size):
-            t = nearest[i, j]
-            if t < 0:
+    place = np.zeros((height, width, 2), np.float32)
+    depth = np.full((height, width), np.float32(-np.inf))
+    facing = np.zeros((height, width), np.float32)
+    front = np.full((height, width), np.float32(-np.inf))
+    one, slack = np.float32(1), np.float32(-1e-5)
+    for t in range(triangles.shape[0]):
+        a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+        x0, y0, z0 = points[a, 0], points[a, 1], points[a, 2]
+        x1, y1, z1 = points[b, 0], points[b, 1], points[b, 2]
+        x2, y2, z2 = points[c, 0], points[c, 1], points[c, 2]
+        area = (y1 - y2) * (x0 - x2) + (x2 - x1) * (y0 - y2)
+        if abs(area) < 1e-9:
+            continue
+        u_right, u_down = (y1 - y2) / area, (x2 - x1) / area
+        v_right, v_down = (y2 - y0) / area, (x0 - x2) / area
+        left = max(math.ceil(min(x0, x1, x2)), 0)
+        right = min(math.floor(max(x0, x1, x2)), width - 1)
+        top = max(math.ceil(min(y0, y1, y2)), 0)
+        bottom = min(math.floor(max(y0, y1, y2)), height - 1)
+        for row in range(top, bottom + 1):
+            down = np.float32(row) - y2
+            for column in range(left, right + 1):
+                across = np.float32(column) - x2
+                u = u_right * across + u_down * down
+                v = v_right * across + v_down * down
+                w = one - u - v
+                z = u * z0 + v * z1 + w * z2
+                if min(u, v, w) < slack or z <= front[row, column]:
+                    continue
+                front[row, column] = z
+                place[row, column, 0] = u * values[a, 0] + v * values[b, 0] + w * values[c, 0]
+                place[row, column, 1] = u * values[a, 1] + v * values[b, 1] + w * values[c, 1]
+                depth[row, column] = u * values[a, 2] + v * values[b, 2] + w * values[c, 2]
+                facing[row, column] = u * values[a, 3] + v * values[b, 3] + w * values[c, 3]
+    return place, depth, facing
+
+
+@numba.njit(cache=True, error_model="numpy")
+def seen(place, depth, facing, frame, corner, zoom, surface, inner):
+    """Which pixels of the view lie inside the frame, bool (H, W), and which of them the camera saw,
+    uint8 (H, W): not too oblique, off the outline, and nothing before them.
+
+    `frame` is the frame's height and width; `corner` and `zoom` take the mesh into the square whose
+    nearest depth and inner part are `surface` and `inner`.
+    """
+    inside = np.zeros(depth.shape, np.bool_)
+    shown = np.zeros(depth.shape, np.uint8)
+    half, behind = np.float32(0.5), BEHIND * np.float32(surface.shape[0])
+    for i in range(depth.shape[0]):
+        for j in range(depth.shape[1]):
+            x, y, z = place[i, j, 0], place[i, j, 1], depth[i, j]
+            if z == -np.inf or x < 0 or y < 0 or x > frame[1] - 1 or y > frame[0] - 1:
                 continue
-            a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
-            u, v = weights[i, j, 0], weights[i, j, 1]
-            w = 1 - u - v
-            x[i, j] = u * vertices[a, 0] + v * vertices[b, 0] + w * vertices[c, 0]
-            y[i, j] = u * vertices[a, 1] + v * vertices[b, 1] + w * vertices[c, 1]
-            if u * normals[a, 2] + v * normals[b, 2] + w * normals[c, 2] <= FACING:
-                continue
-            column = u * seen[a, 0] + v * seen[b, 0] + w * seen[c, 0]
-            row = u * seen[a, 1] + v * seen[b, 1] + w * seen[c, 1]
-            z = u * seen[a, 2] + v * seen[b, 2] + w * seen[c, 2]
-            r, k = min(max(int(row + 0.5), 0), last), min(max(int(column + 0.5), 0), last)
-            shown[i, j] = inner[r, k] > 0 and z > depth[r, k] - BEHIND * (last + 1)
-    return x, y, shown
+            inside[i, j] = True
+            row, column = int((y - corner[1]) * zoom + half), int((x - corner[0]) * zoom + half)
+            near = z * zoom > surface[row, column] - behind
+            shown[i, j] = facing[i, j] > FACING and near and inner[row, column] > 0
+    return inside, shown
 
 
 def crop(image: np.ndarray, mesh: FaceMesh, topology: Topology, size: int = 224) -> Frontal:
@@ -152,9 +204,9 @@ def crop(image: np.ndarray, mesh: FaceMesh, topology: Topology, size: int = 224)
     return Frontal(view, visible, float(visible.mean()), *head_angles(rotation.T))
 
 
-def source_view(vertices: np.ndarray) -> np.ndarray:
-    """Vertices float32 (V, 3) scaled into a square of SOURCE_SIZE pixels, whatever the frame's."""
-    low = vertices[:, :2].min(0)
-    scale = (SOURCE_SIZE - 4) / (vertices[:, :2].max(0) - low).max()
-    moved = (vertices - np.append(low, 0)) * scale
-    return (moved + np.array([2, 2, 0])).astype(np.float32)
+def source_square(vertices: np.ndarray) -> tuple[np.ndarray, np.float32]:
+    """Corner float32 (3,) and zoom that put a mesh (V, 3) into a square of SOURCE_SIZE pixels,
+    whatever the frame's size, with a border of two."""
+    low, high = vertices[:, :2].min(0), vertices[:, :2].max(0)
+    zoom = np.float32((SOURCE_SIZE - 5) / (high - low).max())
+    return np.append(low - 2 / zoom, 0).astype(np.float32), zoom
