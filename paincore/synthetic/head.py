@@ -136,7 +136,7 @@ def to_pixels(turned: np.ndarray, view: View) -> np.ndarray:
     away = CAMERA_DISTANCE - turned[:, 2]
     x = (view.width - 1) / 2 + view.height * view.x + focal * turned[:, 0] / away
     eye_level = 0.90  # dm above the pivot, drawn a little above the picture's middle
-    y = view.height * (0.46 + view.y) - focal * (turned[:, 1] - eye_level) / away
+    y = view.height * (0.46 + view.y) - 0.5 - focal * (turned[:, 1] - eye_level) / away
     return np.stack([x, y, turned[:, 2] * focal / CAMERA_DISTANCE], axis=1).astype(np.float32)
 
 

@@ -9,8 +9,10 @@ import math
 
 import numba
 
-from paincore.synthetic.skin import PLANE_LEFT, PLANE_SCALE, PLANE_TOP
-
+# The frontal plane of the painted skin. Here because numba caches a kernel by the file it is in: a
+# constant imported from another file could change without the kernel.
+PLANE_SCALE = 150  # pixels per dm
+PLANE_LEFT, PLANE_TOP = -1.0, 8.5  # dm, the plane's corner in head coordinates
 SHADOW_SIZE = 288
 SHADOW_REACH = 1.75  # dm, half the side of the shadow map
 IRIS_ANGLE, PUPIL_ANGLE = 26.0, 10.0  # degrees, seen from the eyeball's centre

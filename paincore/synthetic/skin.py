@@ -12,10 +12,9 @@ import cv2
 import numpy as np
 
 from paincore.synthetic.people import Person
+from paincore.synthetic.shading import PLANE_LEFT, PLANE_SCALE, PLANE_TOP
 
-PLANE_SCALE = 200
-PLANE_LEFT, PLANE_TOP = -1.0, 8.5  # dm, the plane's corner in head coordinates
-PLANE_SHAPE = (520, 400)  # rows, columns
+PLANE_SHAPE = (390, 300)  # rows, columns
 
 # Creases at one side of the face (x > 0; the other side is mirrored): points in dm, depth, width.
 CREASES = {

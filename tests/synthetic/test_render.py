@@ -5,6 +5,7 @@ import pytest
 from paincore.synthetic.head import View, landmarks66, project
 from paincore.synthetic.people import draw_people, face_vertices
 from paincore.synthetic.render import Renderer
+from paincore.synthetic.shading import PLANE_LEFT, PLANE_SCALE, PLANE_TOP
 from paincore.synthetic.skin import CREASES, wrinkle_heights
 
 
@@ -59,11 +60,11 @@ def test_wrinkles_of_au4_au6_and_au9_change_the_shading_where_they_fold(
 ):
     """The paint alone, without any movement of the mesh."""
     folded = renderer.skin.relief_at({f"au{au}": 5.0}) - renderer.skin.relief_at({})
-    top, bottom = (int((8.5 - y) * 200) for y in rows[::-1])
-    left, right = (int((x + 1.0) * 200) for x in columns)
+    top, bottom = (int((PLANE_TOP - y) * PLANE_SCALE) for y in rows[::-1])
+    left, right = (int((x - PLANE_LEFT) * PLANE_SCALE) for x in columns)
     inside = abs(folded[top:bottom, left:right, :2]).max(2)
     assert np.percentile(inside, 90) > 0.25  # a slope of a quarter: 14 degrees of tilt
-    assert abs(folded[400:, :, :2]).max() < 0.02  # the chin stays smooth
+    assert abs(folded[2 * PLANE_SCALE :, :, :2]).max() < 0.02  # the chin stays smooth
 
 
 def test_wrinkles_are_symmetrical_and_grow_with_intensity(renderer):
