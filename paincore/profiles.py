@@ -13,7 +13,8 @@ class Profile(BaseModel):
     """Defaults of one size of the book.
 
     `dataset` names an entry of `data_manifest.yaml`. `frames` is the size of the synthetic corpus,
-    in frames; `None` where the data set is not ours to size. Used by every chapter.
+    in frames; `None` where the data set is not ours to size. `backend` is the registration's, a
+    name of `paincore.registration.backends`. Used by every chapter.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -22,6 +23,7 @@ class Profile(BaseModel):
     purpose: str
     dataset: str
     frames: PositiveInt | None
+    backend: str
 
 
 DEFAULT_PROFILE = "demo"
@@ -34,18 +36,21 @@ PROFILES = {
             purpose="a check that everything runs, in the time of a coffee",
             dataset="synthetic",
             frames=300,
+            backend="landmarker",
         ),
         Profile(
             name="demo",
             purpose="a book worth reading, on two processor cores",
             dataset="synthetic",
             frames=2000,
+            backend="landmarker",
         ),
         Profile(
             name="paper",
             purpose="the paper's own data set, for those who hold its licence",
             dataset="unbc",
             frames=None,
+            backend="prnet",
         ),
     )
 }

@@ -1,0 +1,106 @@
+"""The frame store: registered frames as one array on disk, beside their table.
+
+A store is a folder with `images.npy` (uint8, N x S x S x 3, RGB, memory-mapped), `frames.parquet`
+(row i is image i: the frames table with what registration found) and `meta.json`. A frame without
+a usable face keeps its row, with a black image and the reason in `state`. Training and analysis
+read stores and never open a picture of the corpus. A store appears under its name when it is whole.
+"""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from paincore import PaincoreError
+
+IMAGES, FRAMES, META = "images.npy", "frames.parquet", "meta.json"
+
+
+class StoreError(PaincoreError):
+    """A folder that is not a whole frame store, or cannot become one."""
+
+
+@dataclass(frozen=True)
+class FrameStore:
+    """An open store: images uint8 (N, S, S, 3), read as they are used; frames, N rows; meta."""
+
+    folder: Path
+    images: np.ndarray
+    frames: pd.DataFrame
+    meta: dict
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of what the store follows from: corpus, backend and its files, size, version."""
+        return self.meta["fingerprint"]
+
+    @property
+    def usable(self) -> np.ndarray:
+        """Which frames hold a face, bool (N,)."""
+        return (self.frames["state"] == "ok").to_numpy()
+
+
+def open_store(folder: str | Path) -> FrameStore:
+    """Open a whole store for reading. Raises StoreError naming what is missing or does not fit."""
+    folder = Path(folder)
+    missing = [name for name in (META, IMAGES, FRAMES) if not (folder / name).is_file()]
+    if missing:
+        raise StoreError(
+            f"{folder} is not a whole frame store: {', '.join(missing)} missing. "
+            "Make it with `paincore register`."
+        )
+    try:
+        meta = json.loads((folder / META).read_text("utf-8"))
+        images = np.load(folder / IMAGES, mmap_mode="r", allow_pickle=False)
+        frames = pd.read_parquet(folder / FRAMES)
+        expected = (len(frames), meta["size"], meta["size"], 3)
+    except (OSError, ValueError, KeyError, TypeError) as fault:  # pyarrow's are ValueErrors
+        raise StoreError(f"{folder} is damaged ({fault}). Delete it and register again.") from fault
+    if images.shape != expected or images.dtype != np.uint8:
+        raise StoreError(
+            f"{folder / IMAGES} holds {images.dtype} {images.shape}, its table and meta.json say "
+            f"uint8 {expected}. Delete the folder and register again."
+        )
+    return FrameStore(folder, images, frames, meta)
+
+
+def write_store(folder: Path, frames: pd.DataFrame, meta: dict) -> None:
+    """Add the table and `meta`, with the pixels' SHA-256, to a folder whose images are all in."""
+    frames.to_parquet(folder / FRAMES)
+    with (folder / IMAGES).open("rb") as file:
+        meta = meta | {"pixels_sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+    (folder / META).write_text(json.dumps(meta, indent=2) + "\n", "utf-8")
+
+
+def reserve_images(folder: Path, count: int, size: int) -> None:
+    """Make `images.npy` for `count` black images with its disk space taken.
+
+    Without the reservation a disk would be found full only after hours. Raises OSError on a full
+    disk, and leaves no file then.
+    """
+    path = folder / IMAGES
+    header = {"descr": "|u1", "fortran_order": False, "shape": (count, size, size, 3)}
+    try:
+        with path.open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, header)
+            start = file.tell()
+            if count:
+                os.posix_fallocate(file.fileno(), start, count * size * size * 3)
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def write_images(folder: Path, first: int, images: np.ndarray) -> None:
+    """Write images uint8 (K, S, S, 3) to their place, from number `first` on."""
+    path = folder / IMAGES
+    start = np.load(path, mmap_mode="r", allow_pickle=False).offset
+    with path.open("r+b") as file:
+        file.seek(start + first * images[0].nbytes)
+        file.write(images.tobytes())
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,171 @@
+"""From pictures to registered faces: reading, finding, viewing, and why there is none.
+
+A picture without a usable face is not an error: it has a state, a word of `STATES` or, in a
+corpus, of `paincore.frames.STATES`, and a sentence that names its file. Used by chapter 02.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from paincore import PaincoreError
+from paincore.registration.backends import TAKE_LANDMARKS, Backend
+from paincore.registration.frontal import Frontal
+from paincore.registration.mesh import FaceMesh
+from paincore.unbc import CorpusError, read_landmarks
+
+BLACK = 12  # of 255: a frame with no pixel above it was recorded with the lens closed
+PRESENT = 0.5  # presence score from which a face counts as found
+EXTREME_YAW = 50.0  # degrees beyond which frontal views are poor: flagged, not dropped
+
+STATES = {
+    "undecodable": "the picture cannot be decoded",
+    "black": "the picture is black",
+    "bad_landmarks": "the landmark file does not hold 66 points that fit a face",
+    "no_face": "the backend found no face",
+    "low_presence": f"the best face has a presence score below {PRESENT}",
+}
+"""What registration adds to the states of `paincore.frames`, and what it means."""
+
+BATCH_FRAMES = 32  # pictures that a backend gets at a time
+BATCH_BYTES = 64e6  # of pixels, where the pictures are large
+
+
+class RegistrationError(PaincoreError):
+    """A picture on which registration fails in a way that it has no state for."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture to register: RGB uint8 (H, W, 3), or None with the state and sentence that say
+    why; landmarks float (66, 2) in pixels, if a backend wants them and they are there."""
+
+    name: str
+    image: np.ndarray | None
+    landmarks: np.ndarray | None = None
+    state: str = "ok"
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Face:
+    """What registration found in a picture; mesh and view are None where there is no face.
+
+    A face of a state other than "ok" has no view. `view` is a crop for the backend `none`.
+    """
+
+    picture: Picture
+    mesh: FaceMesh | None
+    view: Frontal | None
+    state: str
+    problem: str
+
+    @property
+    def measures(self) -> dict:
+        """The columns that registration adds to the frames table.
+
+        score 0..1, faces (how many the detector saw), yaw, pitch and roll in degrees,
+        visible_share 0..1, extreme_yaw; NaN, 0 and False where there is no face.
+        """
+        mesh, view = self.mesh, self.view
+        pose = ("yaw", "pitch", "roll", "visible_share")
+        return {
+            "score": mesh.score if mesh else math.nan,
+            "faces": mesh.faces if mesh else 0,
+            **{name: float(getattr(view, name)) if view else math.nan for name in pose},
+            "extreme_yaw": bool(view) and abs(view.yaw) > EXTREME_YAW,
+        }
+
+
+def find_faces(pictures: Sequence[Picture], backend: Backend, size: int = 224) -> list[Face]:
+    """The largest face of each picture, its view `size` pixels square.
+
+    Raises RegistrationError naming the pictures if the backend fails on them.
+    """
+    usable = [p for p in pictures if p.state == "ok"]
+    try:
+        meshes = backend.find([p.image for p in usable], [p.landmarks for p in usable])
+        found = {id(p): mesh for p, mesh in zip(usable, meshes, strict=True)}
+        return [_face(p, found.get(id(p)), backend, size) for p in pictures]
+    except Exception as fault:  # a backend's libraries have errors of their own
+        names = [p.name for p in usable]
+        among = names[0] if len(names) == 1 else f"one of {names[0]} to {names[-1]}"
+        raise RegistrationError(
+            f"registration ({backend.name}) failed on {among}: {type(fault).__name__}: {fault}"
+        ) from fault
+
+
+def _face(picture: Picture, mesh: FaceMesh | None, backend: Backend, size: int) -> Face:
+    if picture.state != "ok":
+        return Face(picture, None, None, picture.state, picture.problem)
+    if mesh is None:
+        return Face(picture, None, None, "no_face", f"{picture.name}: no face found")
+    if not mesh.score >= PRESENT:
+        problem = f"{picture.name}: presence score {mesh.score:.3f}, below {PRESENT}"
+        return Face(picture, mesh, None, "low_presence", problem)
+    view = backend.view(picture.image, mesh, backend.topology, size)
+    return Face(picture, mesh, view, "ok", "")
+
+
+def read_picture(root: Path, row: object, backend: str) -> Picture:
+    """The picture of a row of the frames table with what the backend needs.
+
+    A row that has a state other than "ok" keeps it; a picture that cannot be used gets one.
+    """
+    name = str(row.image)
+    if row.state != "ok":
+        return Picture(name, None, None, row.state, row.problem)
+    try:
+        image = decode(np.fromfile(root / name, np.uint8))
+    except OSError as fault:
+        return Picture(name, None, None, "unreadable", f"{name}: {fault.strerror}")
+    if image is None:
+        return Picture(name, None, None, "undecodable", f"{name}: cannot be decoded")
+    if image.max() <= BLACK:
+        return Picture(name, None, None, "black", f"{name}: no pixel is above {BLACK} of 255")
+    landmarks, problem = None, ""
+    if backend in TAKE_LANDMARKS:
+        landmarks, problem = usable_landmarks(root, row.landmarks, name)
+    if backend == "landmarks" and landmarks is None:
+        return Picture(name, None, None, "bad_landmarks", problem)
+    return Picture(name, image, landmarks)
+
+
+def usable_landmarks(root: Path, path: str | None, name: str) -> tuple[np.ndarray | None, str]:
+    """The landmarks (66, 2) in a file of the frames table, or None and the reason."""
+    if not isinstance(path, str):
+        return None, f"{name}: has no landmark file"
+    try:
+        landmarks = read_landmarks(root, path)
+    except CorpusError as fault:
+        return None, str(fault)
+    if min(np.ptp(landmarks, axis=0)) < 1:
+        return None, f"{path}: the landmarks lie in a line or a point"
+    return landmarks, ""
+
+
+def decode(content: np.ndarray) -> np.ndarray | None:
+    """A file's bytes as RGB uint8 (H, W, 3), be it grey, 16-bit or transparent; None if it cannot
+    be decoded."""
+    try:
+        image = cv2.imdecode(content, cv2.IMREAD_COLOR) if len(content) else None
+    except cv2.error:  # larger than OpenCV is willing to decode
+        return None
+    return None if image is None else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def batches(pictures: Iterator[Picture]) -> Iterator[list[Picture]]:
+    """Pictures in lists that are short enough to be held at once."""
+    batch, held = [], 0
+    for picture in pictures:
+        batch.append(picture)
+        held += 0 if picture.image is None else picture.image.nbytes
+        if len(batch) == BATCH_FRAMES or held > BATCH_BYTES:
+            yield batch
+            batch, held = [], 0
+    if batch:
+        yield batch

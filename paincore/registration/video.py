@@ -1,0 +1,85 @@
+"""A reader's own photograph or video file, frame by frame, without a corpus. Used by chapter 02."""
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+
+from paincore import PaincoreError
+from paincore.registration.backends import BackendError, load_backend
+from paincore.registration.faces import Face, Picture, decode, find_faces
+
+NOT_PICTURES = {"ansi", "bintext", "xbin", "idf"}  # codecs by which a text file passes for a video
+
+
+class VideoError(PaincoreError):
+    """A file that is neither a photograph nor a video, or a video that is damaged."""
+
+
+def read_video(path: str | Path) -> Iterator[tuple[float, np.ndarray]]:
+    """The frames of a video file: seconds from its start, and RGB uint8 (H, W, 3), upright.
+
+    A photograph is one frame at 0 seconds. One frame is held at a time. Raises VideoError at once
+    if the file is missing, or neither photograph nor video, and later where it is damaged.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise VideoError(f"{path}: no such file")
+    image = decode(np.fromfile(path, np.uint8)) if cv2.haveImageReader(str(path)) else None
+    if image is not None:
+        return iter([(0.0, image)])
+    try:
+        container = av.open(str(path))
+    except (av.error.FFmpegError, OSError) as fault:
+        raise VideoError(_not_a_video(path, fault.strerror)) from fault
+    streams = [s for s in container.streams.video if s.codec_context.name not in NOT_PICTURES]
+    if not streams:
+        container.close()
+        raise VideoError(_not_a_video(path, "it has no pictures"))
+    return _frames(path, container, streams[0])
+
+
+def register_file(
+    path: str | Path,
+    backend: str = "landmarker",
+    size: int = 224,
+    every: int = 1,
+    device: str = "cpu",
+) -> Iterator[tuple[float, Face]]:
+    """Seconds and what registration finds, for every `every`-th frame of a photograph or video.
+
+    A face has the picture, its mesh, the view and, where there is none, a state and the reason.
+    Raises VideoError as `read_video` does, and BackendError for a backend that needs landmarks.
+    """
+    frames = islice(read_video(path), 0, None, every)
+    if backend == "landmarks":
+        raise BackendError(f"{path} comes without landmarks. Choose another backend.")
+    loaded = load_backend(backend, device)
+    for seconds, image in frames:
+        (face,) = find_faces([Picture(f"{path}, {seconds:.2f} s", image)], loaded, size)
+        yield seconds, face
+
+
+def _frames(
+    path: Path, container: av.container.InputContainer, stream: av.VideoStream
+) -> Iterator[tuple[float, np.ndarray]]:
+    count = 0
+    with container:
+        try:
+            for frame in container.decode(stream):
+                image = frame.to_ndarray(format="rgb24")
+                yield frame.time or 0.0, np.ascontiguousarray(np.rot90(image, frame.rotation // 90))
+                count += 1
+        except av.error.FFmpegError as fault:
+            raise VideoError(
+                f"{path} is damaged after {count} frames ({fault.strerror})"
+            ) from fault
+    if not count:
+        raise VideoError(_not_a_video(path, "it has no frames"))
+
+
+def _not_a_video(path: Path, reason: str) -> str:
+    return f"{path} is neither a photograph nor a video that can be read: {reason}"
