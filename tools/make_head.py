@@ -56,7 +56,10 @@ FACE_UNITS_OF_AU = {
 }
 # Folders of the targets that tell people apart, and what in them is left out: translations of the
 # whole head, and shapes that no adult face has.
-IDENTITY_FOLDERS = "cheek chin ears eyebrows eyes forehead head mouth neck nose".split()
+IDENTITY_FOLDERS = (
+    *("cheek", "chin", "ears", "eyebrows", "eyes"),
+    *("forehead", "head", "mouth", "neck", "nose"),
+)
 LEFT_OUT = re.compile(
     r"head-(trans|angle|age|back)|measure|neck-(trans|back|scale-vert|height)|cleft|pointed|ear-shape"
     r"|epicanthus|eye-push|septum|mouth-trans|nose-trans|eyebrows-trans|flap"
@@ -211,9 +214,8 @@ def main(wheel_path: Path) -> None:
         macro_names=np.array(list(macros)),
         macro_offsets=np.stack([quantise(t[kept]) for t in macros.values()]),
     )
-    print(
-        f"{OUT.name}: {OUT.stat().st_size:,} bytes, {len(kept)} vertices, {len(triangles)} triangles"
-    )
+    print(f"{OUT.name}: {OUT.stat().st_size:,} bytes")
+    print(f"{len(kept)} vertices, {len(triangles)} triangles")
     print(f"{len(axes)} identity axes: {' '.join(axes)}")
 
 
