@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from paincore import PaincoreError
-from paincore.corpus import Corpus, compare_counts, open_corpus, read_generator
+from paincore.corpus import Corpus, compare_counts, differences, open_corpus, read_generator
 from paincore.manifest import ROOT, Asset, DataSet, asset_state, fetch, load_manifest
 from paincore.profiles import DEFAULT_PROFILE, PROFILES
 from paincore.unbc import CorpusError
@@ -135,7 +135,10 @@ def verify(
         doubt = "" if row.verified else " (the manifest's own number is not certain)"
         console.print(f"{row.what}: expected {row.expected}, found {row.found}{doubt}")
     console.print(f"{len(counts) - len(wrong)} of {len(counts)} counts as expected")
-    if wrong["verified"].any():
+    faults, oddities = differences(corpus) if corpus.truth is not None else ([], [])
+    for sentence in faults + oddities:
+        console.print(sentence, soft_wrap=True, markup=False)
+    if faults or wrong["verified"].any():
         raise typer.Exit(1)
 
 

@@ -193,6 +193,28 @@ def fingerprint(frames: pd.DataFrame, version: str) -> str:
     return digest.hexdigest()
 
 
+def differences(corpus: Corpus) -> tuple[list[str], list[str]]:
+    """What is wrong and what is only odd about a synthetic corpus, in sentences.
+
+    The pictures are hashed and compared with what the generator wrote down; the demo corpus also
+    with the manifest. Other labels or changed files are wrong; pixels may differ in the last bit
+    from one kind of processor to another. Used by `paincore data verify`.
+    """
+    from paincore.synthetic.corpus import pixels_sha256  # compiles kernels: only if needed
+
+    made, frozen = read_generator(corpus.root), corpus.dataset.generator
+    pixels = pixels_sha256(corpus.root)
+    wrong, odd = [], []
+    if pixels != made["pixels_sha256"]:
+        wrong.append(f"the pictures in {corpus.root} are not those that were drawn: make it again")
+    if frozen and made.items() >= frozen.demo.items():
+        if corpus.fingerprint != frozen.fingerprint:
+            wrong.append(f"labels differ from the manifest's: fingerprint {corpus.fingerprint}")
+        if made["pixels_sha256"] != frozen.pixels_sha256:
+            odd.append(f"pixels differ from the manifest's: {made['pixels_sha256']}")
+    return wrong, odd
+
+
 def compare_counts(frames: pd.DataFrame, expected: Expected) -> pd.DataFrame:
     """Counts of a corpus beside those that the manifest expects, one row each.
 

@@ -194,11 +194,13 @@ class Expected(Entry):
 
 
 class Generator(Entry):
-    """The frozen generator of a synthetic data set and what it makes of the demo corpus."""
+    """The frozen generator of a synthetic data set, and the demo corpus by which it is known:
+    its settings, the fingerprint of its labels and the hash of its pictures."""
 
-    version: int | None
-    fingerprint: Sha256 | None
-    pixels_sha256: Sha256 | None
+    version: int
+    demo: dict[str, int | dict[str, float]]
+    fingerprint: Sha256
+    pixels_sha256: Sha256
 
 
 class DataSet(Entry):

@@ -6,6 +6,7 @@ import pytest
 from paincore import cli
 from paincore.corpus import index
 from paincore.manifest import load_manifest
+from paincore.synthetic.corpus import pixels_sha256
 
 
 @pytest.fixture
@@ -46,13 +47,19 @@ def test_verify_passes_a_corpus_that_is_as_expected(run, miniature, tmp_path, mo
     frames, _ = index(miniature.root, tmp_path)
     (miniature.root / "Truth").mkdir()
     frames[["subject", "sequence", "frame"]].to_parquet(miniature.root / "Truth/frames.parquet")
-    (miniature.root / "Truth/generator.json").write_text(json.dumps({"version": 1}))
+    notes = {"version": 1, "pixels_sha256": pixels_sha256(miniature.root)}
+    (miniature.root / "Truth/generator.json").write_text(json.dumps(notes))
     entry = load_manifest().datasets["synthetic"]
     expected = entry.expected.model_copy(update={"subjects": 2})
     smaller = entry.model_copy(update={"expected": expected, "generator": None})
     monkeypatch.setitem(load_manifest().datasets, "synthetic", smaller)
     arguments = ("--data-root", miniature.root, "--results", tmp_path)
-    assert "2 of 2 counts as expected" in run("data", "verify", "synthetic", *arguments)[1]
+    status, out, _ = run("data", "verify", "synthetic", *arguments)
+    assert status == 0 and "2 of 2 counts as expected" in out
+    other = miniature.picture(4).read_bytes()
+    miniature.picture(6).write_bytes(other)
+    status, out, _ = run("data", "verify", "synthetic", *arguments)
+    assert status == 1 and "are not those that were drawn" in out
     for file in (miniature.picture(5), miniature.pspi(5), miniature.facs(5)):
         file.unlink()
     status, out, _ = run("data", "verify", "synthetic", *arguments)
