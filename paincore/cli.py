@@ -89,6 +89,36 @@ def synthesize(
     console.print(f"The corpus: {out}", soft_wrap=True)
 
 
+@app.command()
+def register(
+    dataset: Annotated[str | None, typer.Option(help="A data set of the manifest.")] = None,
+    data_root: DataRoot = None,
+    profile: Profile = DEFAULT_PROFILE,
+    backend: Annotated[
+        str | None, typer.Option(help="landmarker, prnet, landmarks or none (default: profile's).")
+    ] = None,
+    size: Annotated[int, typer.Option(min=16, help="Side of a stored picture, in pixels.")] = 224,
+    results: Results = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes (default: cores).")] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Address of a dask scheduler, or slurm, pbs, lsf, sge.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda, for prnet.")] = "cpu",
+) -> None:
+    """Register a corpus into a frame store: every face frontal; resumes after a kill."""
+    from paincore.registration import registered, states_table  # Dask, LiteRT: only for this verb
+
+    corpus = open_corpus(dataset, data_root, profile=profile, results=results)
+    store = registered(
+        corpus, backend, results, profile, size, device, scheduler=scheduler, workers=workers
+    )
+    states = Table("state", "meaning", "frames", "first problem")
+    for row in states_table(store.frames).itertuples():
+        states.add_row(row.state, row.meaning, str(row.frames), row.first_problem)
+    console.print(states)
+    console.print(f"The store: {store.folder}", soft_wrap=True)
+
+
 @app.command("fetch")
 def fetch_asset(
     name: Annotated[str, typer.Argument(help="An asset, as `paincore data` lists it.")],

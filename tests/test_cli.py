@@ -1,6 +1,8 @@
 import json
 import sys
 
+import cv2
+import numpy as np
 import pytest
 
 from paincore import cli
@@ -56,8 +58,7 @@ def test_verify_passes_a_corpus_that_is_as_expected(run, miniature, tmp_path, mo
     arguments = ("--data-root", miniature.root, "--results", tmp_path)
     status, out, _ = run("data", "verify", "synthetic", *arguments)
     assert status == 0 and "2 of 2 counts as expected" in out
-    other = miniature.picture(4).read_bytes()
-    miniature.picture(6).write_bytes(other)
+    cv2.imwrite(str(miniature.picture(4)), np.zeros((30, 40, 3), np.uint8))
     status, out, _ = run("data", "verify", "synthetic", *arguments)
     assert status == 1 and "are not those that were drawn" in out
     for file in (miniature.picture(5), miniature.pspi(5), miniature.facs(5)):
@@ -92,3 +93,18 @@ def test_a_size_that_is_none_is_refused_before_anything_is_made(run, tmp_path):
     assert status == 2
     assert "is not like 320x240" in err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_register_prints_how_many_frames_are_in_each_state(run, miniature, tmp_path):
+    miniature.picture(2).write_bytes(b"")
+    status, out, _ = run(
+        "register",
+        *("--dataset", "unbc", "--data-root", miniature.root, "--results", tmp_path),
+        *("--backend", "landmarks", "--size", "32", "--workers", "1"),
+    )
+    assert status == 0
+    words = [line.split() for line in out.replace("│", " ").splitlines()]
+    assert any(line[:1] == ["bad_landmarks"] and "11" in line for line in words)
+    assert any(line[:1] == ["truncated"] and "1" in line for line in words)
+    (store,) = (tmp_path / "stores").glob("unbc-landmarks-*")
+    assert f"The store: {store}" in out
