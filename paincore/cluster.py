@@ -26,7 +26,7 @@ BATCH_SYSTEMS = {
     "sge": dask_jobqueue.SGECluster,
 }
 AHEAD = 256  # tasks that are with the scheduler at a time, whatever there is to do
-PATIENCE = 30  # seconds for a worker to show itself at a scheduler that runs already
+PATIENCE = 30  # seconds for a scheduler to answer, and for its first worker
 SETTINGS = {
     "distributed.scheduler.allowed-failures": 3,  # a task that kills workers is given up then
     "distributed.worker.memory.terminate": False,
@@ -49,7 +49,7 @@ def connect(scheduler: str | None = None, workers: int | None = None) -> Iterato
         if scheduler is None:
             count = workers or os.cpu_count()
             with (
-                LocalCluster(n_workers=count, threads_per_worker=1, dashboard_address=None) as here,
+                LocalCluster(n_workers=count, threads_per_worker=1, dashboard_address=":0") as here,
                 Client(here) as client,
             ):
                 yield client
@@ -74,7 +74,7 @@ def _batch_system(name: str) -> dask_jobqueue.JobQueueCluster:
 
 def _client_at(address: str) -> Client:
     try:
-        client = Client(address, timeout=10)
+        client = Client(address, timeout=PATIENCE)
     except (OSError, ValueError, TypeError) as fault:
         raise ClusterError(
             f"No Dask scheduler answers at {address!r} ({fault}). Start one with `dask scheduler` "

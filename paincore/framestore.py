@@ -58,7 +58,13 @@ def open_store(folder: str | Path) -> FrameStore:
         images = np.load(folder / IMAGES, mmap_mode="r", allow_pickle=False)
         frames = pd.read_parquet(folder / FRAMES)
         expected = (len(frames), meta["size"], meta["size"], 3)
-    except (OSError, ValueError, KeyError, TypeError) as fault:  # pyarrow's are ValueErrors
+    except (
+        OSError,
+        EOFError,
+        ValueError,
+        KeyError,
+        TypeError,
+    ) as fault:  # pyarrow's are ValueErrors
         raise StoreError(f"{folder} is damaged ({fault}). Delete it and register again.") from fault
     if images.shape != expected or images.dtype != np.uint8:
         raise StoreError(

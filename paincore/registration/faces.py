@@ -143,7 +143,8 @@ def usable_landmarks(root: Path, path: str | None, name: str) -> tuple[np.ndarra
         landmarks = read_landmarks(root, path)
     except CorpusError as fault:
         return None, str(fault)
-    if min(np.ptp(landmarks, axis=0)) < 1:
+    spread = np.linalg.svd(landmarks - landmarks.mean(0), compute_uv=False)
+    if spread[1] < 1:
         return None, f"{path}: the landmarks lie in a line or a point"
     return landmarks, ""
 

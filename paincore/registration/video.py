@@ -1,7 +1,7 @@
 """A reader's own photograph or video file, frame by frame, without a corpus. Used by chapter 02."""
 
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import av
@@ -22,8 +22,8 @@ class VideoError(PaincoreError):
 def read_video(path: str | Path) -> Iterator[tuple[float, np.ndarray]]:
     """The frames of a video file: seconds from its start, and RGB uint8 (H, W, 3), upright.
 
-    A photograph is one frame at 0 seconds. One frame is held at a time. Raises VideoError at once
-    if the file is missing, or neither photograph nor video, and later where it is damaged.
+    A photograph is one frame at 0 seconds. Frames are read as they are asked for. Raises VideoError
+    at once if the file is missing, or neither photograph nor video, and later where it is damaged.
     """
     path = Path(path)
     if not path.is_file():
@@ -39,7 +39,8 @@ def read_video(path: str | Path) -> Iterator[tuple[float, np.ndarray]]:
     if not streams:
         container.close()
         raise VideoError(_not_a_video(path, "it has no pictures"))
-    return _frames(path, container, streams[0])
+    frames = _frames(path, container, streams[0])
+    return chain([next(frames)], frames)
 
 
 def register_file(
@@ -74,9 +75,8 @@ def _frames(
                 yield frame.time or 0.0, np.ascontiguousarray(np.rot90(image, frame.rotation // 90))
                 count += 1
         except av.error.FFmpegError as fault:
-            raise VideoError(
-                f"{path} is damaged after {count} frames ({fault.strerror})"
-            ) from fault
+            damage = f"{path} is damaged after {count} frames: {fault.strerror}"
+            raise VideoError(damage if count else _not_a_video(path, fault.strerror)) from fault
     if not count:
         raise VideoError(_not_a_video(path, "it has no frames"))
 

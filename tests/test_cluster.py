@@ -1,0 +1,45 @@
+import operator
+import os
+import signal
+
+import pytest
+
+from paincore.cluster import ClusterError, connect, run
+
+
+def half(number: int) -> float:
+    return 1 / number
+
+
+def die(_: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def client():
+    with connect(workers=1) as client:
+        yield client
+
+
+def test_every_task_is_done_once_and_more_than_are_ahead(client, monkeypatch):
+    monkeypatch.setattr("paincore.cluster.AHEAD", 3)
+    tasks = ((f"task {n}", n) for n in range(20))
+    assert sorted(run(client, operator.neg, tasks)) == sorted(-n for n in range(20))
+
+
+def test_the_error_of_a_task_is_raised_here(client):
+    with pytest.raises(ZeroDivisionError):
+        list(run(client, half, [("one", 1), ("none", 0)]))
+
+
+def test_a_task_that_kills_every_worker_is_named(client):
+    with pytest.raises(ClusterError, match=r"^frames 1 to 9: worker after worker died"):
+        list(run(client, die, [("frames 1 to 9", None)]))
+    assert list(run(client, operator.neg, [("after it", 1)])) == [-1]
+
+
+@pytest.mark.parametrize("scheduler", ["tcp://127.0.0.1:9", "nowhere", "slurm"])
+def test_a_scheduler_that_is_not_there_is_an_error_that_says_what_to_do(scheduler, monkeypatch):
+    monkeypatch.setattr("paincore.cluster.PATIENCE", 1)
+    with pytest.raises(ClusterError, match=r"dask scheduler|jobqueue\.yaml"), connect(scheduler):
+        pass
