@@ -89,13 +89,13 @@ class Renderer:
         colours = np.stack([person.skin, person.lips, person.hair, person.iris, self.cloth])
         tint = 1 + view.warmth * np.array([0.10, 0.0, -0.14])
         places32 = places.astype(np.float32)
+        normals = vertex_normals(places32, self.triangles)
+        values = np.column_stack([head.vertices, normals, places32, head.lips, head.lids])
         shade(
-            nearest, weights, self.triangles, self.parts, head.vertices,
-            vertex_normals(places32, self.triangles), places32, head.lips, head.lids,
-            self.skin.colour, self.skin.relief_at(aus), self.strands,
-            occlusion(depth, view.height), shadow_map(places, self.triangles, light), turned, light,
-            centres, gaze, colours, person.hairline, view.light_strength, tint,
-            picture,
+            nearest, weights, self.triangles, self.parts, values, self.skin.colour,
+            self.skin.relief_at(aus), self.strands, occlusion(depth, view.height),
+            shadow_map(places, self.triangles, light), turned, light, centres, gaze, colours,
+            person.hairline, view.light_strength, tint, picture,
         )  # fmt: skip
         return depth
 
@@ -133,17 +133,20 @@ def hair_strands(rng: np.random.Generator) -> np.ndarray:
 
 
 def light_frame(view: View) -> np.ndarray:
-    """Rows: across, up and towards the directed light, (3, 3) in camera coordinates."""
+    """Rows in camera coordinates (4, 3): across, up and towards the directed light, and halfway
+    between light and camera, where a surface that mirrors the light into the camera faces."""
     yaw, pitch = np.deg2rad([view.light_yaw, view.light_pitch])
     towards = np.array([np.sin(yaw) * np.cos(pitch), np.sin(pitch), np.cos(yaw) * np.cos(pitch)])
     across = np.cross([0, 1, 0], towards)
     across /= np.linalg.norm(across)
-    return np.stack([across, np.cross(towards, across), towards])
+    halfway = towards + np.array([0, 0, 1])
+    halfway /= np.linalg.norm(halfway)
+    return np.stack([across, np.cross(towards, across), towards, halfway])
 
 
 def shadow_map(places: np.ndarray, triangles: np.ndarray, light: np.ndarray) -> np.ndarray:
     """Depth towards the light, in hundredths of a dm, seen from the light."""
-    seen = places @ light.T
+    seen = places @ light[:3].T
     scale = (SHADOW_SIZE / 2 - 1) / SHADOW_REACH
     points = np.stack(
         [

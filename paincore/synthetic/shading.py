@@ -73,13 +73,14 @@ def in_shadow(shadow_map, x, y, z, light):
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath=True)
-def eye_colour(height, angle, iris):
-    """Colour of an eyeball, `angle` degrees from where it looks, `height` dm above its centre."""
+def eye_colour(height, nx, ny, nz, gaze, iris):
+    """Colour of an eyeball where its normal is (nx, ny, nz), `height` dm above its centre."""
+    along = nx * gaze[0] + ny * gaze[1] + nz * gaze[2]
+    angle = math.degrees(math.acos(min(max(along, -1.0), 1.0)))
     white = 1 - 0.25 * smoothstep(40.0, 80.0, angle)
     blend = smoothstep(IRIS_ANGLE + 2, IRIS_ANGLE - 1.5, angle)
-    ring = (1 - 0.55 * smoothstep(IRIS_ANGLE - 6, IRIS_ANGLE, angle)) * (
-        1.5 - 0.6 * angle / IRIS_ANGLE
-    )
+    rim = 1 - 0.55 * smoothstep(IRIS_ANGLE - 6, IRIS_ANGLE, angle)
+    ring = rim * (1.5 - 0.6 * angle / IRIS_ANGLE)
     shade = 1 - 0.97 * smoothstep(PUPIL_ANGLE + 1.5, PUPIL_ANGLE - 1.5, angle)
     shade *= 1 - 0.45 * smoothstep(-0.02, 0.10, height)  # the upper lid's shadow
     red = 0.62 * white * (1 - blend) + blend * ring * iris[0]
@@ -159,79 +160,80 @@ def surface(
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath=True)
+def unit(x, y, z):
+    """A vector of length one."""
+    length = math.sqrt(x * x + y * y + z * z) + 1e-9
+    return x / length, y / length, z / length
+
+
+@numba.njit(cache=True, error_model="numpy", fastmath=True)
+def mix(values, a, b, c, u, v, k):
+    """Column k of per-vertex values at a place in the triangle of the vertices a, b and c."""
+    return u * values[a, k] + v * values[b, k] + (1 - u - v) * values[c, k]
+
+
+@numba.njit(cache=True, error_model="numpy", fastmath=True)
+def illuminate(
+    red, green, blue, nx, ny, nz, wet, gloss, held, openness, light, strength, tint, pixel
+):  # fmt: skip
+    """Write a pixel's linear RGB: its colour under all light, and the highlight where it is wet."""
+    facing = nx * light[2, 0] + ny * light[2, 1] + nz * light[2, 2]
+    mirror = max(nx * light[3, 0] + ny * light[3, 1] + nz * light[3, 2], 0.0)
+    shine = 0.0
+    if wet > 0 and mirror > 0.5:
+        highlight = mirror / (gloss - gloss * mirror + mirror)  # Schlick 1994, for a power
+        shine = wet * highlight * (1 - held) * (0.3 + strength) * openness
+    direct, around = lit(0, red, facing, ny, nz, held, openness, strength)
+    pixel[0] = (direct + shine) * tint[0] + around
+    direct, around = lit(1, green, facing, ny, nz, held, openness, strength)
+    pixel[1] = (direct + shine) * tint[1] + around
+    direct, around = lit(2, blue, facing, ny, nz, held, openness, strength)
+    pixel[2] = (direct + shine) * tint[2] + around
+
+
+@numba.njit(cache=True, error_model="numpy", fastmath=True)
 def shade(
-    nearest, weights, triangles, parts, rest, normals, places, lips, lids,
-    colour_plane, relief_plane, strands, openness, shadow_map, turn, light,
-    eyes, gaze, colours, hairline, strength, tint, out,
+    nearest, weights, triangles, parts, values, colour_plane, relief_plane, strands, openness,
+    shadow_map, turn, light, eyes, gaze, colours, hairline, strength, tint, out,
 ):  # fmt: skip
     """Fill `out` float32 (H, W, 3) with linear RGB where a triangle is.
 
-    colours float64 (5, 3): skin, lips, hair, iris, cloth; light float64 (3, 3): rows across, up and
-    towards the light, in camera coordinates; turn float64 (3, 3): the head's rotation; eyes
-    float64 (2, 3): the eyeballs' centres, left first; gaze float64 (3,): where they look.
+    values float32 (V, 11): place at rest, normal, place, lips, lids; colours float64 (5, 3): skin,
+    lips, hair, iris, cloth; light float64 (4, 3): see `render.light_frame`; turn float64 (3, 3):
+    the head's rotation; eyes float64 (2, 3): the eyeballs' centres, left first; gaze float64 (3,):
+    where they look.
     """
-    half = light[2].copy()
-    half[2] += 1.0
-    half /= math.sqrt((half * half).sum())
     for i in range(nearest.shape[0]):
         for j in range(nearest.shape[1]):
             t = nearest[i, j]
             if t < 0:
                 continue
             a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
-            u, v = weights[i, j, 0], weights[i, j, 1]
-            w = 1 - u - v
-            x = u * rest[a, 0] + v * rest[b, 0] + w * rest[c, 0]
-            y = u * rest[a, 1] + v * rest[b, 1] + w * rest[c, 1]
-            z = u * rest[a, 2] + v * rest[b, 2] + w * rest[c, 2]
-            nx = u * normals[a, 0] + v * normals[b, 0] + w * normals[c, 0]
-            ny = u * normals[a, 1] + v * normals[b, 1] + w * normals[c, 1]
-            nz = u * normals[a, 2] + v * normals[b, 2] + w * normals[c, 2]
-            px = u * places[a, 0] + v * places[b, 0] + w * places[c, 0]
-            py = u * places[a, 1] + v * places[b, 1] + w * places[c, 1]
-            pz = u * places[a, 2] + v * places[b, 2] + w * places[c, 2]
+            at = a, b, c, weights[i, j, 0], weights[i, j, 1]
+            x, y, z = mix(values, *at, 0), mix(values, *at, 1), mix(values, *at, 2)
+            nx, ny, nz = mix(values, *at, 3), mix(values, *at, 4), mix(values, *at, 5)
+            px, py, pz = mix(values, *at, 6), mix(values, *at, 7), mix(values, *at, 8)
             closed = openness[i, j]
             if parts[t] == 1:
                 eye = eyes[0] if x > 0 else eyes[1]
-                nx, ny, nz = px - eye[0], py - eye[1], pz - eye[2]
-                radius = math.sqrt(nx * nx + ny * ny + nz * nz)
-                along = (nx * gaze[0] + ny * gaze[1] + nz * gaze[2]) / radius
-                angle = math.degrees(math.acos(min(max(along, -1.0), 1.0)))
-                red, green, blue = eye_colour(y - 7.265, angle, colours[3])
+                nx, ny, nz = unit(px - eye[0], py - eye[1], pz - eye[2])
+                red, green, blue = eye_colour(y - 7.265, nx, ny, nz, gaze, colours[3])
                 wet, gloss = 0.9, 120.0
             else:
-                lip = u * lips[a] + v * lips[b] + w * lips[c]
-                lid = u * lids[a] + v * lids[b] + w * lids[c]
+                lip, lid = mix(values, *at, 9), mix(values, *at, 10)
                 red, green, blue, across, up, wet, gloss = surface(
-                    parts[t],
-                    x,
-                    y,
-                    z,
-                    lip,
-                    lid,
-                    colour_plane,
-                    relief_plane,
-                    strands,
-                    colours,
+                    parts[t], x, y, z, lip, lid, colour_plane, relief_plane, strands, colours,
                     hairline,
+                )  # fmt: skip
+                nx, ny, nz = unit(
+                    nx - across * turn[0, 0] - up * turn[0, 1],
+                    ny - across * turn[1, 0] - up * turn[1, 1],
+                    nz - across * turn[2, 0] - up * turn[2, 1],
                 )
-                nx -= across * turn[0, 0] + up * turn[0, 1]
-                ny -= across * turn[1, 0] + up * turn[1, 1]
-                nz -= across * turn[2, 0] + up * turn[2, 1]
                 if parts[t] == 2 or parts[t] == 3:
                     closed *= 0.5
-            length = math.sqrt(nx * nx + ny * ny + nz * nz) + 1e-9
-            nx, ny, nz = nx / length, ny / length, nz / length
             held = in_shadow(shadow_map, px, py, pz, light)
-            facing = nx * light[2, 0] + ny * light[2, 1] + nz * light[2, 2]
-            mirror = max(nx * half[0] + ny * half[1] + nz * half[2], 0.0)
-            shine = 0.0
-            if wet > 0 and mirror > 0.5:
-                highlight = mirror / (gloss - gloss * mirror + mirror)  # Schlick 1994, for a power
-                shine = wet * highlight * (1 - held) * (0.3 + strength) * closed
-            direct, around = lit(0, red, facing, ny, nz, held, closed, strength)
-            out[i, j, 0] = (direct + shine) * tint[0] + around
-            direct, around = lit(1, green, facing, ny, nz, held, closed, strength)
-            out[i, j, 1] = (direct + shine) * tint[1] + around
-            direct, around = lit(2, blue, facing, ny, nz, held, closed, strength)
-            out[i, j, 2] = (direct + shine) * tint[2] + around
+            illuminate(
+                red, green, blue, nx, ny, nz, wet, gloss, held, closed, light, strength, tint,
+                out[i, j],
+            )  # fmt: skip
