@@ -23,6 +23,9 @@ DETECTION_THRESHOLD = 0.5
 SAME_FACE_OVERLAP = 0.3  # intersection over union from which two boxes are one face
 CROP_SCALE = 1.5  # side of the landmark crop over the longer side of the detector's box
 VERTICES = 468  # of the 478 points, those of the canonical face; the rest are irises
+# Of the bundle's anchors, those that hold the face: cm, from below the nose up and between the
+# temples. Jaw and cheeks move with an expression, and the outline is what is known worst.
+STILL_ABOVE, STILL_WITHIN = -2.2, 5.0
 
 # The 68 points of Multi-PIE on the canonical face; where two vertices stand, their mean is meant.
 # fmt: off
@@ -59,7 +62,10 @@ class Landmarker:
                 "fetch it anew with `paincore fetch landmarker`"
             ) from fault
         self.canonical, triangles, anchors, weights = read_geometry(geometry)
-        self.topology = Topology(triangles, anchors, self.canonical[anchors], weights)
+        x, y, _ = self.canonical[anchors].T
+        still = (y > STILL_ABOVE) & (abs(x) < STILL_WITHIN)
+        anchors = anchors[still]
+        self.topology = Topology(triangles, anchors, self.canonical[anchors], weights[still])
 
     def __call__(
         self, images: list[np.ndarray], landmarks: list[np.ndarray | None] | None = None
