@@ -78,11 +78,14 @@ def show_face(
     """
     axes.set_axis_off()
     if may_be_shown(dataset, subject):
-        axes.imshow(Image.open(image) if isinstance(image, Path) else image)
+        pixels = np.asarray(Image.open(image) if isinstance(image, Path) else image)
+        axes.imshow(pixels)
         if around is not None:
-            x, y = (around.max(axis=0) + around.min(axis=0)) / 2
-            half = 0.72 * np.ptp(around, axis=0).max()
-            axes.set(xlim=(x - half, x + half), ylim=(y + 0.9 * half, y - 1.1 * half))
+            height, width = pixels.shape[:2]
+            half = min(0.72 * np.ptp(around, axis=0).max(), width / 2, height / 2)
+            x, y = (around.max(axis=0) + around.min(axis=0)) / 2 - [0, 0.1 * half]
+            x, y = np.clip([x, y], half, [width - half, height - half])  # never beyond the picture
+            axes.set(xlim=(x - half, x + half), ylim=(y + half, y - half))
         return
     axes.set(xlim=(0, 4), ylim=(0, 3), aspect="equal")
     axes.add_patch(Ellipse((2, 1.5), 1.7, 2.4, facecolor="#F1F2F4", edgecolor=PAPER))
