@@ -94,8 +94,10 @@ def reserve_images(folder: Path, count: int, size: int) -> None:
         with path.open("wb") as file:
             np.lib.format.write_array_header_1_0(file, header)
             start = file.tell()
-            if count:
+            if count and hasattr(os, "posix_fallocate"):
                 os.posix_fallocate(file.fileno(), start, count * size * size * 3)
+            else:  # macOS cannot reserve: a full disk is an error of the write there
+                file.truncate(start + count * size * size * 3)
     except OSError:
         path.unlink(missing_ok=True)
         raise
@@ -107,6 +109,4 @@ def write_images(folder: Path, first: int, images: np.ndarray) -> None:
     start = np.load(path, mmap_mode="r", allow_pickle=False).offset
     with path.open("r+b") as file:
         file.seek(start + first * images[0].nbytes)
-        file.write(images.tobytes())
-        file.flush()
-        os.fsync(file.fileno())
+        file.write(images)

@@ -144,6 +144,7 @@ def register(
     return open_store(out)
 
 
+@lru_cache
 def fingerprint(corpus_fingerprint: str, backend: str, size: int, device: str) -> str:
     """The store's fingerprint: a SHA-256 over corpus, backend and its files, size and version."""
     parts = [VERSION, corpus_fingerprint, backend, size, load_backend(backend, device).fingerprint]
