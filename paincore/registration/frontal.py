@@ -19,10 +19,12 @@ from paincore.registration.mesh import FaceMesh, Topology
 
 VIEW_SIDE = 19.5  # cm, what the frontal view shows: the canonical face is 17.7 high
 CENTRE = (0.0, -1.2)  # cm, canonical x and y in the middle of the view: room for an open jaw
-FACING = 0.35  # cosine between normal and camera below which skin is too oblique to be read
+FACING = 0.12  # cosine between normal and camera below which skin is too oblique to be read
 SOURCE_SIZE = 96  # pixels, side of the z-buffer in which the frame's own hidden parts are found
-MARGIN = np.ones((3, 3), np.uint8)  # one pixel kept off the mesh's outline: 1 % of the face
-BEHIND = np.float32(0.03)  # of the face's size: as far behind the nearest surface, skin is hidden
+# Two pixels, 2 % of the face, are kept off the mesh's outline: it is known no better, and beyond it
+# the background begins.
+MARGIN = np.ones((5, 5), np.uint8)
+BEHIND = np.float32(0.05)  # of the face's size: as far behind the nearest surface, skin is hidden
 WINDOW, MAJORITY = (5, 5), 13  # pixels: what most of a window show, its middle does
 
 
