@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from paincore import PaincoreError
 from paincore.framestore import FRAMES as TABLE
 from paincore.framestore import IMAGES, StoreError, open_store
-from paincore.registration import pipeline, registered, states_table
+from paincore.registration import pipeline, states_table
 from paincore.registration.backends import load_backend
 from paincore.registration.faces import (
     Picture,
@@ -268,16 +267,3 @@ def test_large_pictures_are_held_one_at_a_time():
     small, large = np.zeros((2, 2, 3), np.uint8), np.zeros((6000, 8000, 3), np.uint8)
     sizes = [len(b) for b in batches(Picture("p", image) for image in [small] * 40 + [large] * 2)]
     assert sizes == [32, 9, 1]
-
-
-def test_the_paper_profile_stops_for_want_of_weights_and_says_what_to_do(tmp_path, monkeypatch):
-    monkeypatch.setattr("paincore.registration.backends.ASSETS", tmp_path)
-    corpus = type("Corpus", (), {"fingerprint": "c", "frames": None, "root": tmp_path})
-    with pytest.raises(PaincoreError, match="PRNet"):
-        registered(corpus, profile="paper", results=tmp_path / "results")
-    assert not (tmp_path / "results").exists()
-
-
-def test_an_unknown_backend_is_refused_with_the_known_ones():
-    with pytest.raises(PaincoreError, match=r"'mediapipe'.*landmarker, prnet, landmarks, none"):
-        load_backend("mediapipe")
