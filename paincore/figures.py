@@ -92,7 +92,7 @@ def show_face(
     axes.text(2, 1.5, "not\nshown", ha="center", va="center", fontsize=7, color=MUTED)
 
 
-def _show_frame(axes: Axes, corpus, frame) -> None:
+def show_frame(axes: Axes, corpus, frame) -> None:
     """A row of the frames table, cropped to the face where landmarks say where that is."""
     around = None
     if isinstance(frame.landmarks, str):
@@ -114,7 +114,7 @@ def faces_by_pspi(corpus, count: int = 8, columns: int = 4) -> Figure:
     for axes in grid.flat:
         axes.set_axis_off()
     for axes, frame in zip(grid.flat, examples.itertuples(), strict=False):
-        _show_frame(axes, corpus, frame)
+        show_frame(axes, corpus, frame)
         axes.set_title(f"PSPI {frame.pspi:.0f}  ({frame.subject})", color=MUTED, fontsize=8)
     return figure
 
@@ -187,7 +187,7 @@ def timeline(corpus, faces: int = 6) -> Figure:
     chosen = usable.iloc[places]
     row = pictures.subplots(1, len(chosen), squeeze=False)[0]
     for axes, frame in zip(row, chosen.itertuples(), strict=True):
-        _show_frame(axes, corpus, frame)
+        show_frame(axes, corpus, frame)
         axes.set_title(f"{frame.frame}: PSPI {frame.pspi:.0f}", color=MUTED, fontsize=7.5)
     pspi, units = lines.subplots(2, 1, sharex=True, height_ratios=(1.6, 0.26 * len(present)))
     pspi.fill_between(frames["frame"], frames["pspi"], step="mid", color=PAIN, alpha=0.25)
@@ -251,7 +251,9 @@ def felt_pain(corpus) -> Figure:
     """At each PSPI, the share of frames in which pain was felt; a sentence without truth."""
     title = "Coded PSPI and felt pain"
     if corpus.truth is None:
-        return _unknown(corpus.dataset, title, "This corpus does not say what its people felt.")
+        return sentence_instead(
+            corpus.dataset, title, "This corpus does not say what its people felt."
+        )
     table = description.felt_pain_by_pspi(corpus.frames, corpus.truth)
     figure = new_figure(corpus.dataset, title, 2.9)
     axes = figure.subplots()
@@ -268,7 +270,7 @@ def blink_lengths(corpus) -> Figure:
     """How many frames the lids stay closed in a blink, and which of them four frames can tell."""
     title = "Blinks, by the frames that the lids stay closed"
     if corpus.truth is None:
-        return _unknown(
+        return sentence_instead(
             corpus.dataset, title, "This corpus does not say which closures are blinks."
         )
     blinks = description.blinks(corpus.truth)
@@ -292,7 +294,7 @@ def blink_lengths(corpus) -> Figure:
     return figure
 
 
-def _unknown(dataset, title: str, sentence: str) -> Figure:
+def sentence_instead(dataset, title: str, sentence: str) -> Figure:
     """In place of a figure, why there is none."""
     figure = new_figure(dataset, title, 0.8)
     figure.text(0.008, 0.3, sentence, color=MUTED)

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from paincore import description, facs
-from paincore.figures import MUTED, show_face, styled
+from paincore.figures import MUTED, show_face, show_frame, styled
 
 
 @styled
@@ -20,6 +20,23 @@ def watch_sequence(corpus, most: int = 40) -> ipywidgets.VBox:
     frames = description.telling_sequence(corpus.frames).query("state == 'ok'")
     chosen = np.unique(np.linspace(0, len(frames) - 1, most).round().astype(int))
     pictures = [_picture(corpus, frame) for _, frame in frames.iloc[chosen].iterrows()]
+    return _player(pictures)
+
+
+@styled
+def turn_head(corpus, store, frames, most: int = 40) -> ipywidgets.VBox:
+    """Turn a head: frames of a store, sorted by yaw, beside their frontal views; up to `most`,
+    evenly spaced. Chapter 02."""
+    if frames.empty:
+        return ipywidgets.VBox([ipywidgets.Label("No face was found in this corpus.")])
+    chosen = np.unique(np.linspace(0, len(frames) - 1, most).round().astype(int))
+    return _player(
+        [_turned(corpus, frame, store.images[i]) for i, frame in frames.iloc[chosen].iterrows()]
+    )
+
+
+def _player(pictures: list[ipywidgets.Image]) -> ipywidgets.VBox:
+    """One of the pictures at a time, with a button that plays them and a slider."""
     stack = ipywidgets.Stack(pictures, selected_index=0)
     last = len(pictures) - 1
     play = ipywidgets.Play(min=0, max=last, interval=200, description="Play")
@@ -38,6 +55,22 @@ def _picture(corpus, frame) -> ipywidgets.Image:
     figure.supxlabel(", ".join(units) or "no action unit", fontsize=7.5, color=MUTED)
     if corpus.dataset.synthetic:
         figure.text(0.99, 0.99, "synthetic corpus", ha="right", va="top", fontsize=7, color=MUTED)
+    return _encoded(figure)
+
+
+def _turned(corpus, frame, view: np.ndarray) -> ipywidgets.Image:
+    figure = Figure(figsize=(5.4, 2.9))
+    before, after = figure.subplots(1, 2)
+    show_frame(before, corpus, frame)
+    show_face(after, view, corpus.dataset, frame["subject"])
+    before.set_title(f"{frame['subject']}, yaw {frame['yaw']:.0f}°", fontweight="bold")
+    after.set_title(f"{100 * frame['visible_share']:.0f} % visible", color=MUTED)
+    if corpus.dataset.synthetic:
+        figure.text(0.99, 0.99, "synthetic corpus", ha="right", va="top", fontsize=7, color=MUTED)
+    return _encoded(figure)
+
+
+def _encoded(figure: Figure) -> ipywidgets.Image:
     data = BytesIO()
     figure.savefig(data, format="jpeg", dpi=110, pil_kwargs={"quality": 85})
     return ipywidgets.Image(value=data.getvalue(), format="jpeg", layout={"max_width": "100%"})

@@ -95,9 +95,15 @@ def test_unbc_shows_no_face_as_it_comes():
 
 def test_show_face_is_the_only_place_that_opens_a_picture():
     package = Path(figures.__file__).parent
-    drawing = [package / "figures.py", package / "widgets.py", package / "chapters.py"]
+    drawing = [*package.glob("*figures.py"), package / "widgets.py", package / "chapters.py"]
     opened = [file.read_text().count(call) for file in drawing for call in ("Image.open", "imread")]
     assert sum(opened) == 1
+
+
+def test_no_figure_of_registration_draws_a_picture_by_another_way_than_show_face():
+    package = Path(figures.__file__).parent
+    for name in ("registration_figures.py", "accuracy_figures.py", "widgets.py"):
+        assert "imshow" not in (package / name).read_text()
 
 
 def test_a_figure_is_the_same_to_the_byte_when_drawn_again(synthetic):
