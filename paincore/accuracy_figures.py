@@ -101,9 +101,7 @@ def corpus_accuracy(corpus, store, sample) -> Figure:
                offset, colour, name)  # fmt: skip
     counts = errors["bin"].value_counts(sort=False)
     points.set_xticks(range(len(counts)), [f"{b}\nn={n}" for b, n in counts.items()])
-    points.set(
-        xlabel="yaw, either way", ylabel="landmark error (% of the face's size)", ylim=(0, None)
-    )
+    points.set(xlabel="yaw, either way", ylabel="landmark error (%)", ylim=(0, None))
     points.grid(axis="y")
     points.margins(y=0.12)
     points.legend(fontsize=7.5, ncols=2, loc="upper center", bbox_to_anchor=(0.5, 1.12))
@@ -116,7 +114,7 @@ def corpus_accuracy(corpus, store, sample) -> Figure:
         _boxes(angles, [pose[angle]], place, THIS, None)
     angles.axhline(0, color=PAPER, lw=0.8, linestyle="--", zorder=0)
     angles.set_xticks(range(len(accuracy.ANGLES)), accuracy.ANGLES)
-    angles.set(ylabel="measured less true (degrees)")
+    angles.set(ylabel="measured less true (°)")
     angles.grid(axis="y")
     return figure
 

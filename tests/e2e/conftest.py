@@ -50,8 +50,13 @@ def troubles(page: Page) -> list[str]:
 @pytest.fixture
 def chapter_01(page: Page, troubles: list[str]) -> Page:
     """The first chapter, at the width of a desktop, with its formulas and widgets in place."""
-    page.set_viewport_size({"width": 1280, "height": 900})
-    page.goto((HTML / "chapters" / "01-data.html").as_uri())
+    open_chapter(page, "01-data")
     page.wait_for_selector("mjx-container")
-    page.wait_for_selector(".noUi-handle")
     return page
+
+
+def open_chapter(page: Page, name: str) -> None:
+    """Open a chapter at the width of a desktop, with its widgets in place."""
+    page.set_viewport_size({"width": 1280, "height": 900})
+    page.goto((HTML / "chapters" / f"{name}.html").as_uri())
+    page.wait_for_selector(".noUi-handle")

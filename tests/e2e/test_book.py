@@ -6,7 +6,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from tests.e2e.conftest import HTML
+from tests.e2e.conftest import HTML, open_chapter
 
 PAGES = sorted(
     page.relative_to(HTML).as_posix()
@@ -17,7 +17,8 @@ WIDTHS = {"desktop": 1280, "phone": 390}
 
 
 def test_the_book_is_there_with_its_pages():
-    assert {"index.html", "chapters/01-data.html", "running.html", "licence.html"} <= set(PAGES)
+    chapters = {"chapters/01-data.html", "chapters/02-registration.html"}
+    assert chapters | {"index.html", "running.html", "licence.html"} <= set(PAGES)
 
 
 @pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
@@ -44,13 +45,15 @@ def shown_picture(page: Page) -> bytes:
     return page.locator(".cell_output img.widget-image:visible").screenshot()
 
 
-def test_the_slider_walks_through_the_sequence_without_a_kernel(chapter_01: Page, troubles):
-    first = shown_picture(chapter_01)
-    chapter_01.locator(".noUi-handle").focus()
-    chapter_01.keyboard.press("ArrowRight")
-    assert shown_picture(chapter_01) != first
-    chapter_01.keyboard.press("ArrowLeft")
-    assert shown_picture(chapter_01) == first
+@pytest.mark.parametrize("chapter", ["01-data", "02-registration"])
+def test_the_slider_walks_through_its_pictures_without_a_kernel(page: Page, troubles, chapter):
+    open_chapter(page, chapter)
+    first = shown_picture(page)
+    page.locator(".noUi-handle").focus()
+    page.keyboard.press("ArrowRight")
+    assert shown_picture(page) != first
+    page.keyboard.press("ArrowLeft")
+    assert shown_picture(page) == first
     assert troubles == []
 
 
@@ -67,7 +70,7 @@ def test_play_moves_slider_and_picture(chapter_01: Page, troubles):
 def test_a_page_with_results_of_synthetic_data_says_so_under_its_title(page: Page):
     notebook = json.loads((HTML.parents[1] / "chapters" / "01-data.ipynb").read_text())
     synthetic = "Synthetic data" in "".join(notebook["cells"][0]["source"])
-    for name in ("index.html", "chapters/01-data.html"):
+    for name in ("index.html", "chapters/01-data.html", "chapters/02-registration.html"):
         page.goto((HTML / name).as_uri())
         banner = page.locator("h1 + .admonition", has_text="Synthetic data")
         assert banner.count() == synthetic, name
