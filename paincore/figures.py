@@ -297,7 +297,9 @@ def blink_lengths(corpus) -> Figure:
 def sentence_instead(dataset, title: str, sentence: str) -> Figure:
     """In place of a figure, why there is none."""
     figure = new_figure(dataset, title, 0.8)
-    figure.text(0.008, 0.3, sentence, color=MUTED)
+    axes = figure.subplots()  # a notebook shows no figure without axes
+    axes.set_axis_off()
+    axes.text(0, 0.5, sentence, va="center", color=MUTED)
     return figure
 
 

@@ -40,6 +40,7 @@ PATCHES = 14  # a side, of 16 pixels at 224
 NO_FACE = "No face was found in this corpus, so there is nothing to show."
 NO_CLIP = "No four frames with a face follow one another in this corpus."
 MESH = "#56B4E9"
+READERS_OWN = {"synthetic": False, "faces_may_be_shown": True, "shown_subjects": ()}
 MARKED = {  # row and column of a patch that all frontal views share, and its colour
     "inner brow": (2, 5, "#F0E442"),
     "eye": (4, 9, "#56B4E9"),
@@ -270,24 +271,28 @@ def say(axes: Axes, text: str) -> None:
 
 
 @styled
-def own_file(path: Path, corpus, subject: str, every: int = 1, most: int = 3) -> Figure:
+def own_file(path: str | Path, corpus, subject: str = "", every: int = 1, most: int = 3) -> Figure:
     """A photograph or video file, registered: up to `most` of every `every`-th frame. Chapter 02.
 
-    Faces are drawn only if the corpus's entry lets this subject's be shown.
+    A file of the corpus is drawn if the corpus's entry lets this subject's face be shown; one from
+    elsewhere is the reader's own, and drawn.
     """
+    path, dataset = Path(path), corpus.dataset
+    if not path.resolve().is_relative_to(corpus.root.resolve()):
+        dataset = dataset.model_copy(update=READERS_OWN)
     found = list(islice(register_file(path, every=every), most))
-    figure = new_figure(corpus.dataset, path.name, 0.3 + 1.8 * len(found))
+    figure = new_figure(dataset, path.name, 0.3 + 1.8 * len(found))
     for line, (seconds, face) in zip(
         figure.subplots(len(found), 3, squeeze=False), found, strict=True
     ):
         points = face.mesh.vertices[:, :2] if face.view else None
-        show_face(line[0], face.picture.image, corpus.dataset, subject, points)
+        show_face(line[0], face.picture.image, dataset, subject, points)
         for axes in line[1:]:
             axes.set_axis_off()
         line[2].text(0, 0.5, _measures(seconds, face), color=MUTED, va="center", wrap=True)
         if face.view:
-            show_face(line[1], face.view.image, corpus.dataset, subject)
-            if may_be_shown(corpus.dataset, subject):
+            show_face(line[1], face.view.image, dataset, subject)
+            if may_be_shown(dataset, subject):
                 line[0].plot(*points.T, ".", color=MESH, markersize=0.7)
     return figure
 

@@ -9,7 +9,7 @@ from paincore import accuracy, registration_figures, widgets
 from paincore.manifest import dataset_named
 from paincore.registration.backends import load_backend
 from paincore.registration_description import backends_here, rising_clip, turning_person
-from tests.test_figures import texts
+from tests.test_figures import is_sentence, texts
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def test_without_a_registered_frame_a_sentence_stands_in_each_place(
 ):
     store = replace(drawn_store, frames=drawn_store.frames.assign(state="no_face"))
     for name, figure in figures_of(drawn_corpus, store).items():
-        assert not figure.axes, name
+        assert is_sentence(figure), name
         assert "in this corpus" in texts(figure), name
 
 
@@ -87,11 +87,23 @@ def test_a_file_of_ones_own_is_drawn_with_what_was_found(drawn_corpus):
     assert "of the face visible" in texts(figure)
 
 
+def test_a_file_of_the_corpus_is_shown_by_its_rules_and_one_from_elsewhere_is_the_readers(
+    films, tmp_path: Path
+):
+    frame = films.frames.query("state == 'ok'").iloc[-1]
+    licensed = films.root / frame["image"]
+    assert pictures(registration_figures.own_file(licensed, films, frame["subject"])) == []
+    own = tmp_path / "me.png"
+    own.write_bytes(licensed.read_bytes())
+    assert len(pictures(registration_figures.own_file(own, films))) == 2
+
+
 def test_a_file_without_a_face_says_so(drawn_corpus, tmp_path: Path):
     path = tmp_path / "wall.png"
     cv2.imwrite(str(path), np.full((90, 120, 3), 128, np.uint8))
-    figure = registration_figures.own_file(path, drawn_corpus, "sy001")
+    figure = registration_figures.own_file(path, drawn_corpus)
     assert "no face found" in texts(figure)
+    assert "synthetic corpus" not in texts(figure)
 
 
 def test_the_head_to_turn_has_a_picture_for_each_frame_up_to_what_a_page_can_carry(
