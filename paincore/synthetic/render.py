@@ -7,6 +7,7 @@ one machine.
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -67,7 +68,7 @@ class Renderer:
         fine = replace(view, **size)
         places = turn(face_vertices(self.person, aus) + self.hair, fine)
         light = light_frame(view)
-        picture = self.backdrop(fine).copy()
+        picture = backdrop(self.person.texture_seed, view.backdrop, fine.width, fine.height).copy()
         depth = self.draw(places, light, aus, fine, picture)
         self.draw_lashes(to_pixels(places, fine), depth, picture)
         small = cv2.resize(picture, (view.width, view.height), interpolation=cv2.INTER_AREA)
@@ -78,9 +79,10 @@ class Renderer:
     ) -> np.ndarray:
         """Draw the head into `picture` (H, W, 3) float32; returns the depth (H, W)."""
         head, person = load_head(), self.person
-        nearest, weights, depth = rasterise(
-            to_pixels(places, view), self.triangles, view.height, view.width
-        )
+        points = to_pixels(places, view)
+        front = facing(points, self.triangles)
+        triangles, parts = self.triangles[front], self.parts[front]
+        nearest, weights, depth = rasterise(points, triangles, view.height, view.width)
         eyes = [np.unique(self.triangles[self.parts == EYE])]
         left = head.vertices[eyes[0], 0] > 0
         centres = np.stack([places[eyes[0][left]].mean(0), places[eyes[0][~left]].mean(0)])
@@ -92,7 +94,7 @@ class Renderer:
         normals = vertex_normals(places32, self.triangles)
         values = np.column_stack([head.vertices, normals, places32, head.lips, head.lids])
         shade(
-            nearest, weights, self.triangles, self.parts, values, self.skin.colour,
+            nearest, weights, triangles, parts, values, self.skin.colour,
             self.skin.relief_at(aus), self.strands, occlusion(depth, view.height),
             shadow_map(places, self.triangles, light), turned, light, centres, gaze, colours,
             person.hairline, view.light_strength, tint, picture,
@@ -106,17 +108,26 @@ class Renderer:
         shown = lash_depth > depth - 0.01 * height
         picture[shown] = 0.3 * picture[shown] + 0.7 * 0.3 * self.person.hair
 
-    def backdrop(self, view: View) -> np.ndarray:
-        """A blurred room (H, W, 3) float32, linear RGB."""
-        rng = np.random.default_rng([self.person.texture_seed, 5, view.backdrop])
-        room = np.full((48, 64, 3), rng.uniform(0.08, 0.42)) * rng.uniform(0.93, 1.06, 3)
-        room *= np.linspace(rng.uniform(0.9, 1.3), rng.uniform(0.6, 0.95), 48)[:, None, None]
-        for _ in range(rng.integers(1, 5)):
-            top, left = rng.integers(0, 40), rng.integers(0, 56)
-            bottom, right = top + rng.integers(6, 40), left + rng.integers(4, 30)
-            room[top:bottom, left:right] *= rng.uniform(0.6, 1.35) * rng.uniform(0.92, 1.08, 3)
-        room = cv2.GaussianBlur(room, (0, 0), 1.3).astype(np.float32)
-        return cv2.resize(room, (view.width, view.height), interpolation=cv2.INTER_CUBIC)
+
+@lru_cache(maxsize=2)
+def backdrop(seed: int, number: int, width: int, height: int) -> np.ndarray:
+    """A blurred room (H, W, 3) float32, linear RGB."""
+    rng = np.random.default_rng([seed, 5, number])
+    room = np.full((48, 64, 3), rng.uniform(0.08, 0.42)) * rng.uniform(0.93, 1.06, 3)
+    room *= np.linspace(rng.uniform(0.9, 1.3), rng.uniform(0.6, 0.95), 48)[:, None, None]
+    for _ in range(rng.integers(1, 5)):
+        top, left = rng.integers(0, 40), rng.integers(0, 56)
+        bottom, right = top + rng.integers(6, 40), left + rng.integers(4, 30)
+        room[top:bottom, left:right] *= rng.uniform(0.6, 1.35) * rng.uniform(0.92, 1.08, 3)
+    room = cv2.GaussianBlur(room, (0, 0), 1.3).astype(np.float32)
+    return cv2.resize(room, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+def facing(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+    """Which triangles (T,) show their outer side, in pixel coordinates (V, 2 or more), y down."""
+    x, y = points[triangles, 0], points[triangles, 1]
+    across, down = x[:, 1:] - x[:, :1], y[:, 1:] - y[:, :1]
+    return across[:, 0] * down[:, 1] < across[:, 1] * down[:, 0]
 
 
 def cloth_colour(rng: np.random.Generator) -> np.ndarray:
@@ -156,7 +167,8 @@ def shadow_map(places: np.ndarray, triangles: np.ndarray, light: np.ndarray) -> 
         ],
         1,
     )
-    return rasterise(points.astype(np.float32), triangles, SHADOW_SIZE, SHADOW_SIZE)[2]
+    lit = triangles[facing(points, triangles)]
+    return rasterise(points.astype(np.float32), lit, SHADOW_SIZE, SHADOW_SIZE)[2]
 
 
 def occlusion(depth: np.ndarray, height: int) -> np.ndarray:
@@ -173,8 +185,16 @@ def occlusion(depth: np.ndarray, height: int) -> np.ndarray:
     return cv2.resize(openness, depth.shape[::-1], interpolation=cv2.INTER_LINEAR)
 
 
+@lru_cache(maxsize=1)
+def sensor_noise() -> np.ndarray:
+    """Noise of unit variance (512, 512, 3) float32, of which each frame takes another cutting."""
+    return np.random.default_rng(0x5E4502).standard_normal((512, 512, 3), dtype=np.float32)
+
+
 def develop(linear: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """From linear RGB to a camera's uint8: shoulder, gamma and noise."""
+    height, width = linear.shape[:2]
     bright = cv2.pow(linear / (1 + 0.22 * linear), 1 / 2.2)
-    noise = rng.standard_normal(bright.shape, dtype=np.float32)
+    top, left = rng.integers(0, 512, 2)
+    noise = np.roll(sensor_noise(), (-top, -left), (0, 1))[:height, :width]
     return np.clip(bright * 255 + 2.2 * noise + 0.5, 0, 255).astype(np.uint8)

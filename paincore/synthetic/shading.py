@@ -232,7 +232,8 @@ def shade(
                 )
                 if parts[t] == 2 or parts[t] == 3:
                     closed *= 0.5
-            held = in_shadow(shadow_map, px, py, pz, light)
+            towards = nx * light[2, 0] + ny * light[2, 1] + nz * light[2, 2]
+            held = in_shadow(shadow_map, px, py, pz, light) if towards > -0.4 else 1.0
             illuminate(
                 red, green, blue, nx, ny, nz, wet, gloss, held, closed, light, strength, tint,
                 out[i, j],
