@@ -117,8 +117,8 @@ def _pose_sentence(errors: pd.DataFrame) -> str:
     return (
         f"The yaw is off by {errors['yaw'].abs().median():.1f}° (median), the roll by "
         f"{errors['roll'].abs().median():.1f}°; the pitch by {spread['pitch']:.1f}° around a "
-        f"constant of {constant:.1f}°, since drawn heads and the canonical face differ in what "
-        "counts as level."
+        f"constant of {constant:.1f}°, in part a matter of what counts as level, in part the "
+        "backend's own tilt."
     )
 
 
