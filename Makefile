@@ -39,6 +39,7 @@ clean:
 .venv/installed: requirements.txt pyproject.toml
 	@$(if $(PYTHON),,echo "No Python 3.11, 3.12 or 3.13 found. Install one, or name it: make PYTHON=/path/to/python3.12" >&2; exit 1)
 	@"$(PYTHON)" -c "$(SUPPORTED)" || { echo "$(PYTHON) is $$("$(PYTHON)" --version 2>&1); this book needs Python 3.11, 3.12 or 3.13." >&2; exit 1; }
+	@echo "Installing the environment into .venv: about 3 GB and four minutes."
 	"$(PYTHON)" -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .

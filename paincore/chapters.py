@@ -20,9 +20,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from traitlets.config import Config
 
 from paincore import PaincoreError, figures
-from paincore.corpus import Corpus, open_corpus
+from paincore.corpus import Corpus, compare_counts, open_corpus
 from paincore.manifest import ROOT, fetch
-from paincore.profiles import DEFAULT_PROFILE, profile_named
+from paincore.profiles import DEFAULT_PROFILE, check_device, profile_named
 from paincore.rendering import VENDORED, render, vendor
 
 NOTEBOOKS = ROOT / "notebooks"
@@ -34,7 +34,7 @@ TYPES = {"str": str, "int": int, "float": float, "bool": bool, "None": type(None
 # Sockets that only this user can open, where the default is TCP in plain text.
 LOCAL_KERNEL = Config({"KernelManager": {"transport": "ipc"}})
 
-BANNER = """\
+SYNTHETIC = """\
 :::{admonition} Synthetic data
 :class: warning
 Everything on this page was computed on drawn faces whose pain was simulated. It shows that the
@@ -151,7 +151,7 @@ def execute_chapter(
     parameters: dict,
     *,
     inputs: dict,
-    synthetic: bool,
+    banner: str,
     kernel: str | None = None,
     on_cell: Callable[..., None] = lambda **_: None,
 ) -> None:
@@ -179,16 +179,15 @@ def execute_chapter(
             f"  {error.source.strip().splitlines()[0]}\n"
             f"The notebook up to there, with the traceback: {partial}"
         ) from error
-    _prepare_for_reading(book, inputs, synthetic)
+    _prepare_for_reading(book, inputs, banner)
     nbformat.write(book, partial)
     partial.replace(executed)
 
 
-def _prepare_for_reading(book: nbformat.NotebookNode, inputs: dict, synthetic: bool) -> None:
+def _prepare_for_reading(book: nbformat.NotebookNode, inputs: dict, banner: str) -> None:
     """Put the banner under the title, fold the injected parameters, note what it was made from."""
-    if synthetic:
-        title, _, rest = book.cells[0].source.partition("\n")
-        book.cells[0].source = f"{title}\n\n{BANNER}{rest}"
+    title, _, rest = book.cells[0].source.partition("\n")
+    book.cells[0].source = f"{title}\n\n{banner}{rest}"
     for cell in book.cells:
         if "injected-parameters" in cell.metadata.get("tags", []):
             cell.metadata["tags"].append("hide-input")
@@ -201,7 +200,7 @@ def execute_chapters(
     parameters: dict,
     *,
     data: object,
-    synthetic: bool,
+    banner: str,
     kernel: str | None = None,
     notebooks: Path = NOTEBOOKS,
     chapters: Path = CHAPTERS,
@@ -239,7 +238,7 @@ def execute_chapters(
                 executed,
                 parameters,
                 inputs=inputs,
-                synthetic=synthetic,
+                banner=banner,
                 kernel=kernel,
                 on_cell=lambda task=task, **_: progress.advance(task),
             )
@@ -263,6 +262,7 @@ def build_book(
     has changed is done again. Raises `PaincoreError` with what to do.
     """
     profile_named(profile)
+    check_device(device)
     folders = {"data_root": data_root, "results": results}
     # Chapters run in the repository's root, whatever folder the command was given in.
     given = {name: str(Path(path).resolve()) for name, path in folders.items() if path is not None}
@@ -276,7 +276,7 @@ def build_book(
         given,
         # The manifest's entry too: it says whose face may be shown.
         data=[corpus.fingerprint, corpus.dataset.model_dump(mode="json")],
-        synthetic=corpus.dataset.synthetic,
+        banner=banner(corpus),
         kernel=kernel,
         console=console,
     )
@@ -284,6 +284,21 @@ def build_book(
     for name in VENDORED:
         vendor(name, fetch(name), BOOK / "assets" / "vendor")
     return render(BOOK, BOOK / "_build" / "jupyter-book.log")
+
+
+def banner(corpus: Corpus) -> str:
+    """What every page says at its top of the data that it was computed on, in Markdown."""
+    if corpus.dataset.synthetic:
+        return SYNTHETIC
+    counts = compare_counts(corpus.frames, corpus.dataset.expected)
+    met = (counts["expected"] == counts["found"]).sum()
+    return f"""\
+:::{{admonition}} Data of this copy
+Computed on `{corpus.dataset.name}` as it was found: {len(corpus.frames):,} frames of
+{corpus.frames["subject"].nunique()} people. Of the {len(counts)} counts that
+{corpus.dataset.title} is known by, {met} are met.
+:::
+"""
 
 
 def write_title(corpus: Corpus, profile: str, chapters: Path) -> None:
@@ -294,7 +309,7 @@ def write_title(corpus: Corpus, profile: str, chapters: Path) -> None:
     partial.replace(chapters / "title.png")
     frames = corpus.frames
     text = f"""\
-{BANNER if corpus.dataset.synthetic else ""}
+{banner(corpus)}
 ```{{figure}} chapters/title.png
 :alt: A row of frames of this copy's corpus; the PSPI above each rises from left to right.
 :width: 100%

@@ -9,13 +9,13 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from paincore import PaincoreError
 from paincore.corpus import Corpus, compare_counts, differences, open_corpus, read_generator
 from paincore.manifest import ROOT, Asset, DataSet, asset_state, fetch, load_manifest
 from paincore.profiles import DEFAULT_PROFILE, PROFILES
-from paincore.unbc import CorpusError
+from paincore.unbc import CorpusError, read_landmarks
 
 STYLES = {"here": "green", "missing": "yellow", "damaged": "red"}
 
@@ -49,7 +49,7 @@ def book(
     dataset: Annotated[str | None, typer.Option(help="A data set of the manifest.")] = None,
     data_root: DataRoot = None,
     results: Results = None,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1, for networks.")] = None,
     scheduler: Annotated[str | None, typer.Option(help="Address of a dask scheduler.")] = None,
     seeds: Annotated[int | None, typer.Option(help="Seeds of each run.")] = None,
     kernel: Annotated[str | None, typer.Option(help="Jupyter kernel of the chapters.")] = None,
@@ -87,6 +87,7 @@ def synthesize(
 
     make(out, frames=frames, seed=seed, width=int(width), height=int(height), workers=workers)
     console.print(f"The corpus: {out}", soft_wrap=True)
+    console.print("A few of its pictures are black or cut short on purpose, as in UNBC-McMaster.")
 
 
 @app.command()
@@ -112,7 +113,7 @@ def register(
     store = registered(
         corpus, backend, results, profile, size, device, scheduler=scheduler, workers=workers
     )
-    states = Table("state", "meaning", "frames", "first problem")
+    states = Table("state", "meaning", "frames", Column("first problem", overflow="fold"))
     for row in states_table(store.frames).itertuples():
         states.add_row(row.state, row.meaning, str(row.frames), row.first_problem)
     console.print(states)
@@ -152,6 +153,9 @@ def verify(
     data_root: DataRoot = None,
     results: Results = None,
     profile: Profile = DEFAULT_PROFILE,
+    every: Annotated[
+        bool, typer.Option("--all", help="List every problem, not the first.")
+    ] = False,
 ) -> None:
     """Read a corpus and compare it with the counts that the manifest expects."""
     corpus = open_corpus(dataset, data_root, profile=profile, results=results)
@@ -160,7 +164,7 @@ def verify(
         expected = expected.model_copy(update={"frames": len(corpus.truth)})
     counts = compare_counts(corpus.frames, expected)
     wrong = counts[counts["expected"] != counts["found"]]
-    _print_states(corpus)
+    _print_states(corpus, every)
     for row in wrong.itertuples():
         doubt = "" if row.verified else " (the manifest's own number is not certain)"
         console.print(f"{row.what}: expected {row.expected}, found {row.found}{doubt}")
@@ -172,17 +176,34 @@ def verify(
         raise typer.Exit(1)
 
 
-def _print_states(corpus: Corpus) -> None:
+def _print_states(corpus: Corpus, every: bool) -> None:
     console.print(f"{corpus.dataset.title} in {corpus.root}", soft_wrap=True)
-    states = Table("state", "frames", "first problem")
+    states = Table("state", "frames", Column("first problem", overflow="fold"))
     for state, frames in corpus.frames.groupby("state"):
         states.add_row(state, str(len(frames)), frames["problem"].iloc[0])
     console.print(states)
+    problems = corpus.frames["problem"][corpus.frames["state"] != "ok"].tolist()
+    problems += _damaged_landmarks(corpus)
+    for problem in problems if every else ():
+        console.print(problem, soft_wrap=True, markup=False)
     for column in ("landmarks", "vas", "sen", "aff", "opr"):
         if missing := corpus.frames[column].isna().sum():
-            console.print(f"{missing} frames without {column}")
+            console.print(f"frames without {column}: {missing}")
     for sentence in corpus.ignored:
         console.print(f"left out: {sentence}", soft_wrap=True, markup=False)
+
+
+def _damaged_landmarks(corpus: Corpus) -> list[str]:
+    """A sentence for each landmark file that cannot be used; the number of them is printed."""
+    faults = []
+    for path in corpus.frames["landmarks"].dropna():
+        try:
+            read_landmarks(corpus.root, path)
+        except CorpusError as fault:
+            faults.append(str(fault))
+    if faults:
+        console.print(f"landmark files that cannot be used: {len(faults)}, first {faults[0]}")
+    return faults
 
 
 def _faces_shown(entry: DataSet) -> str:

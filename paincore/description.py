@@ -161,7 +161,7 @@ def findings(corpus: Corpus) -> str:
     aside, never = (frames["state"] != "ok").sum(), (subjects["pain_frames"] == 0).sum()
     sentences = [
         f"The corpus has {len(frames)} frames of {frames['subject'].nunique()} people in "
-        f"{frames['sequence'].nunique()} sequences; {aside} of the frames are set aside.",
+        f"{frames['sequence'].nunique()} sequences; frames set aside: {aside}.",
         _counts_met(corpus),
         f"PSPI is above 0 in {100 * pain:.1f} % of the labelled frames; the paper's share is "
         f"{paper.pain_share():.1f} %. Always answering pain would score an F1 of "
@@ -181,7 +181,8 @@ def _counts_met(corpus: Corpus) -> str:
         f"Of the counts that the data manifest expects, {len(counts) - len(differing)} of "
         f"{len(counts)} are met"
     )
-    return f"{'; '.join([sentence, *differing])}."
+    more = [f"and {len(differing) - 3} more, which `paincore data verify` lists"]
+    return f"{'; '.join([sentence, *differing[:3], *more[: len(differing) > 3]])}."
 
 
 def _findings_in_truth(corpus: Corpus) -> list[str]:

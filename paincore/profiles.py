@@ -4,6 +4,8 @@ A profile is a name for a set of defaults. Whatever a chapter or the command lin
 wins over the profile; `None` there means the profile's value.
 """
 
+import re
+
 from pydantic import BaseModel, ConfigDict, PositiveInt
 
 from paincore import PaincoreError
@@ -54,6 +56,12 @@ PROFILES = {
         ),
     )
 }
+
+
+def check_device(name: str | None) -> None:
+    """`PaincoreError` naming the devices there are, if this is none; None means the best one."""
+    if name is not None and not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+        raise PaincoreError(f"unknown device {name!r}; there are cpu, cuda, and cuda:1 and so on")
 
 
 def profile_named(name: str) -> Profile:

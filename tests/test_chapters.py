@@ -8,7 +8,15 @@ import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from paincore import chapters
-from paincore.chapters import ChapterError, ParameterError, check_parameters, execute_chapters
+from paincore.chapters import (
+    SYNTHETIC,
+    ChapterError,
+    ParameterError,
+    banner,
+    check_parameters,
+    execute_chapters,
+)
+from paincore.corpus import compare_counts, open_corpus
 
 NOTEBOOKS = sorted(chapters.NOTEBOOKS.glob("*.ipynb"))
 SETTINGS = ["profile", "dataset", "data_root", "results", "device", "scheduler", "seeds"]
@@ -36,7 +44,9 @@ def write_notebook(path: Path, code: str) -> None:
 
 def execute(folder: Path, *, data: str = "fingerprint", synthetic: bool = True, **parameters):
     places = {"notebooks": folder / "notebooks", "chapters": folder / "book"}
-    (executed,) = execute_chapters(parameters, data=data, synthetic=synthetic, **places)
+    (executed,) = execute_chapters(
+        parameters, data=data, banner=SYNTHETIC if synthetic else "", **places
+    )
     return executed
 
 
@@ -171,3 +181,12 @@ def test_a_chapter_runs_unchanged_on_a_corpus_in_unbcs_layout(
     text = executed.read_text()
     assert all(sentence in text for sentence in sentences)
     assert "Synthetic data" not in text
+
+
+def test_a_page_on_real_data_says_what_it_was_computed_on(miniature, tmp_path):
+    corpus = open_corpus("unbc", miniature.root, results=tmp_path)
+    said = banner(corpus)
+    assert "12 frames of\n2 people" in said
+    counts = compare_counts(corpus.frames, corpus.dataset.expected)
+    assert f"Of the {len(counts)} counts" in said
+    assert "Synthetic" not in said

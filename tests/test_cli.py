@@ -77,6 +77,7 @@ def test_verify_passes_a_corpus_that_is_as_expected(run, miniature, tmp_path, mo
         (("data", "verify", "unbc", "--data-root", "nowhere"), "nowhere: no such folder"),
         (("data", "verify", "unbk"), "no data set 'unbk'"),
         (("book", "--profile", "demos"), "'demos'"),
+        (("book", "--device", "gpu"), "unknown device 'gpu'; there are cpu, cuda"),
     ],
 )
 def test_an_error_of_the_user_is_one_line_on_standard_error(run, arguments, sentence):
@@ -108,3 +109,16 @@ def test_register_prints_how_many_frames_are_in_each_state(run, miniature, tmp_p
     assert any(line[:1] == ["truncated"] and "1" in line for line in words)
     (store,) = (tmp_path / "stores").glob("unbc-landmarks-*")
     assert f"The store: {store}" in out
+
+
+def test_verify_lists_every_problem_and_every_landmark_file_that_cannot_be_used(
+    run, miniature, tmp_path
+):
+    for frame in (2, 3):
+        miniature.facs(frame).write_text("x")
+        miniature.landmarks(frame).write_text("1 2\n3 4\n")
+    arguments = ("--data-root", miniature.root, "--results", tmp_path, "--all")
+    _, out, _ = run("data", "verify", "unbc", *arguments)
+    assert "landmark files that cannot be used: 2" in out
+    for file in (*map(miniature.facs, (2, 3)), *map(miniature.landmarks, (2, 3))):
+        assert file.name in out.replace("\n", "")

@@ -14,6 +14,7 @@ import numpy as np
 
 from paincore import PaincoreError
 from paincore.manifest import ASSETS, fetch
+from paincore.profiles import check_device
 from paincore.registration.frontal import Frontal, crop, frontalise
 from paincore.registration.landmarker import Landmarker, points_68
 from paincore.registration.mesh import FaceMesh, Topology
@@ -51,6 +52,7 @@ def load_backend(name: str, device: str = "cpu") -> Backend:
     """
     if name not in BACKENDS:
         raise BackendError(f"no registration backend {name!r}; there are {', '.join(BACKENDS)}")
+    check_device(device)
     bundle = fetch("landmarker")
     landmarker = Landmarker(bundle)
     fingerprint = hashlib.sha256(bundle.read_bytes()).hexdigest()
