@@ -33,7 +33,7 @@ def main() -> None:
     arguments.add_argument("--quick", action="store_true", help="a tenth of the size")
     quick = arguments.parse_args().quick
     figures = index_figures(UNBC_FRAMES // 10 if quick else UNBC_FRAMES)
-    figures |= synthesis_figures(100 if quick else 400)
+    figures |= synthesis_figures(100 if quick else 2000)
     print(json.dumps(figures))
 
 

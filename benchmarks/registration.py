@@ -75,13 +75,6 @@ STABLE_YAWS = (-30, -20, -10, 0, 10, 20, 30)
 CAMERA = np.array([0.0, 0.90, CAMERA_DISTANCE])  # dm from the pivot, as `to_pixels` has it
 
 
-class NoNoise:
-    """In place of the generator of the camera's noise."""
-
-    def standard_normal(self, shape: tuple[int, ...], dtype: type) -> np.ndarray:
-        return np.zeros(shape, dtype)
-
-
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--photographs", type=Path, help="a folder like AFLW2000-3D")
@@ -179,7 +172,7 @@ def stability_figures(landmarker: Landmarker, people: list[Person]) -> dict[str,
     for person in people:
         renderer = Renderer(person)
         images = [
-            renderer.render({}, View(yaw=yaw, light_yaw=yaw - 25), NoNoise()) for yaw in STABLE_YAWS
+            renderer.render({}, View(yaw=yaw, light_yaw=yaw - 25), None) for yaw in STABLE_YAWS
         ]
         meshes = landmarker(images)
         for method, found in differences.items():

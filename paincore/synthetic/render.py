@@ -59,8 +59,10 @@ class Renderer:
         )
         return (thick * (1 + lumps))[:, None] * normals
 
-    def render(self, aus: Mapping[str, float], view: View, rng: np.random.Generator) -> np.ndarray:
-        """The frame, uint8 (height, width, 3) RGB; `rng` draws the camera's noise.
+    def render(
+        self, aus: Mapping[str, float], view: View, rng: np.random.Generator | None
+    ) -> np.ndarray:
+        """The frame, uint8 (height, width, 3) RGB; `rng` draws the camera's noise, None has none.
 
         `aus` as in `people.face_vertices`.
         """
@@ -191,10 +193,12 @@ def sensor_noise() -> np.ndarray:
     return np.random.default_rng(0x5E4502).standard_normal((512, 512, 3), dtype=np.float32)
 
 
-def develop(linear: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def develop(linear: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
     """From linear RGB to a camera's uint8: shoulder, gamma and noise."""
     height, width = linear.shape[:2]
-    bright = cv2.pow(linear / (1 + 0.22 * linear), 1 / 2.2)
-    top, left = rng.integers(0, 512, 2)
-    noise = np.roll(sensor_noise(), (-top, -left), (0, 1))[:height, :width]
-    return np.clip(bright * 255 + 2.2 * noise + 0.5, 0, 255).astype(np.uint8)
+    bright = 255 * cv2.pow(linear / (1 + 0.22 * linear), 1 / 2.2)
+    if rng is not None:
+        top, left = rng.integers(0, 512, 2)
+        noise = sensor_noise().take(np.arange(top, top + height), 0, mode="wrap")
+        bright += 2.2 * noise.take(np.arange(left, left + width), 1, mode="wrap")
+    return np.clip(bright + 0.5, 0, 255).astype(np.uint8)

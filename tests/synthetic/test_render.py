@@ -32,6 +32,13 @@ def test_a_picture_has_the_asked_size_and_a_head_before_the_room(renderer):
     assert 0.2 < changed < 0.7
 
 
+def test_a_picture_may_be_larger_than_the_noise_and_have_none(renderer):
+    view = View(width=700, height=525)
+    noisy, clean = (renderer.render({}, view, rng) for rng in (np.random.default_rng(0), None))
+    assert noisy.shape == (525, 700, 3)
+    assert 1.5 < (noisy.astype(float) - clean).std() < 3
+
+
 def test_landmarks_lie_on_the_drawn_face(renderer):
     view = View(yaw=15, x=0.05)
     image = picture(renderer, view).astype(int)
