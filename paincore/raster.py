@@ -1,4 +1,4 @@
-"""Rasterisation of triangle meshes with a z-buffer, in one compiled kernel.
+"""Rasterisation of triangle meshes with a z-buffer, in compiled kernels.
 
 Pixel (row, column) is sampled at its centre, which has the coordinates x = column, y = row. Depth
 grows towards the camera. Where no triangle is, the triangle number is -1.
@@ -27,22 +27,30 @@ def rasterise(
 
 
 @numba.njit(cache=True, error_model="numpy")
+def at(points, v):
+    """The three coordinates of point `v`."""
+    return points[v, 0], points[v, 1], points[v, 2]
+
+
+@numba.njit(cache=True, error_model="numpy")
+def pixels_between(a, b, c, size):
+    """The first and the last of `size` pixels whose centres lie among three coordinates."""
+    return max(math.ceil(min(a, b, c)), 0), min(math.floor(max(a, b, c)), size - 1)
+
+
+@numba.njit(cache=True, error_model="numpy")
 def fill_triangles(points, triangles, nearest, weights, depth):
     """The kernel of `rasterise`: writes into its three last arguments."""
     height, width = nearest.shape
     for t in range(triangles.shape[0]):
         a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
-        x0, y0, z0 = points[a, 0], points[a, 1], points[a, 2]
-        x1, y1, z1 = points[b, 0], points[b, 1], points[b, 2]
-        x2, y2, z2 = points[c, 0], points[c, 1], points[c, 2]
+        (x0, y0, z0), (x1, y1, z1), (x2, y2, z2) = at(points, a), at(points, b), at(points, c)
         area = (y1 - y2) * (x0 - x2) + (x2 - x1) * (y0 - y2)
         if abs(area) < 1e-9:
             continue
         share = 1 / area
-        left = max(math.ceil(min(x0, x1, x2)), 0)
-        right = min(math.floor(max(x0, x1, x2)), width - 1)
-        top = max(math.ceil(min(y0, y1, y2)), 0)
-        bottom = min(math.floor(max(y0, y1, y2)), height - 1)
+        left, right = pixels_between(x0, x1, x2, width)
+        top, bottom = pixels_between(y0, y1, y2, height)
         for y in range(top, bottom + 1):
             for x in range(left, right + 1):
                 w0 = ((y1 - y2) * (x - x2) + (x2 - x1) * (y - y2)) * share
@@ -56,6 +64,47 @@ def fill_triangles(points, triangles, nearest, weights, depth):
                     nearest[y, x] = t
                     weights[y, x, 0] = w0
                     weights[y, x, 1] = w1
+
+
+@numba.njit(cache=True, error_model="numpy")
+def source_map(points, triangles, values, width, height):
+    """Where each pixel of a view of that width and height lies in the frame.
+
+    points float32 (V, 3): the mesh's places in the view; values float32 (V, 4): x, y, depth and
+    the normal's z in the frame. Returns the same for each pixel: x and y (H, W, 2), depth (H, W),
+    -inf where no triangle is, and the normal's z (H, W). `rasterise` and a look-up take longer.
+    """
+    place = np.zeros((height, width, 2), np.float32)
+    depth = np.full((height, width), np.float32(-np.inf))
+    facing = np.zeros((height, width), np.float32)
+    front = np.full((height, width), np.float32(-np.inf))
+    one, slack = np.float32(1), np.float32(-1e-5)
+    for t in range(triangles.shape[0]):
+        a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+        (x0, y0, z0), (x1, y1, z1), (x2, y2, z2) = at(points, a), at(points, b), at(points, c)
+        area = (y1 - y2) * (x0 - x2) + (x2 - x1) * (y0 - y2)
+        if abs(area) < 1e-9:
+            continue
+        u_right, u_down = (y1 - y2) / area, (x2 - x1) / area
+        v_right, v_down = (y2 - y0) / area, (x0 - x2) / area
+        left, right = pixels_between(x0, x1, x2, width)
+        top, bottom = pixels_between(y0, y1, y2, height)
+        for row in range(top, bottom + 1):
+            down = np.float32(row) - y2
+            for column in range(left, right + 1):
+                across = np.float32(column) - x2
+                u = u_right * across + u_down * down
+                v = v_right * across + v_down * down
+                w = one - u - v
+                z = u * z0 + v * z1 + w * z2
+                if min(u, v, w) < slack or z <= front[row, column]:
+                    continue
+                front[row, column] = z
+                place[row, column, 0] = u * values[a, 0] + v * values[b, 0] + w * values[c, 0]
+                place[row, column, 1] = u * values[a, 1] + v * values[b, 1] + w * values[c, 1]
+                depth[row, column] = u * values[a, 2] + v * values[b, 2] + w * values[c, 2]
+                facing[row, column] = u * values[a, 3] + v * values[b, 3] + w * values[c, 3]
+    return place, depth, facing
 
 
 @numba.njit(cache=True, error_model="numpy")

@@ -66,6 +66,7 @@ def draw_patches(axes: Axes, size: int, count: int) -> None:
 
 
 def label(axes: Axes, text: str) -> None:
+    """What one picture shows, above it."""
     axes.set_title(text, color=MUTED, fontsize=8)
 
 

@@ -8,6 +8,7 @@ from io import BytesIO
 
 import ipywidgets
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 
 from paincore import description, facs
@@ -18,9 +19,7 @@ from paincore.figures import MUTED, show_face, show_frame, styled
 def watch_sequence(corpus, most: int = 40) -> ipywidgets.VBox:
     """Play `description.telling_sequence`, up to `most` evenly spaced frames of it. Chapter 01."""
     frames = description.telling_sequence(corpus.frames).query("state == 'ok'")
-    chosen = np.unique(np.linspace(0, len(frames) - 1, most).round().astype(int))
-    pictures = [_picture(corpus, frame) for _, frame in frames.iloc[chosen].iterrows()]
-    return _player(pictures)
+    return _player([_picture(corpus, frame) for _, frame in _spread(frames, most).iterrows()])
 
 
 @styled
@@ -29,10 +28,14 @@ def turn_head(corpus, store, frames, most: int = 40) -> ipywidgets.VBox:
     evenly spaced. Chapter 02."""
     if frames.empty:
         return ipywidgets.VBox([ipywidgets.Label("No face was found in this corpus.")])
-    chosen = np.unique(np.linspace(0, len(frames) - 1, most).round().astype(int))
     return _player(
-        [_turned(corpus, frame, store.images[i]) for i, frame in frames.iloc[chosen].iterrows()]
+        [_turned(corpus, frame, store.images[i]) for i, frame in _spread(frames, most).iterrows()]
     )
+
+
+def _spread(frames: pd.DataFrame, most: int) -> pd.DataFrame:
+    """Up to `most` of the rows, evenly spaced from the first to the last."""
+    return frames.iloc[np.unique(np.linspace(0, len(frames) - 1, most).round().astype(int))]
 
 
 def _player(pictures: list[ipywidgets.Image]) -> ipywidgets.VBox:
@@ -53,9 +56,7 @@ def _picture(corpus, frame) -> ipywidgets.Image:
     units = [f"AU{au}: {frame[f'au{au}']:.0f}" for au in facs.AUS if frame[f"au{au}"] > 0]
     axes.set_title(f"frame {frame['frame']}, PSPI {frame['pspi']:.0f}", fontweight="bold")
     figure.supxlabel(", ".join(units) or "no action unit", fontsize=7.5, color=MUTED)
-    if corpus.dataset.synthetic:
-        figure.text(0.99, 0.99, "synthetic corpus", ha="right", va="top", fontsize=7, color=MUTED)
-    return _encoded(figure)
+    return _encoded(figure, corpus.dataset)
 
 
 def _turned(corpus, frame, view: np.ndarray) -> ipywidgets.Image:
@@ -65,12 +66,13 @@ def _turned(corpus, frame, view: np.ndarray) -> ipywidgets.Image:
     show_face(after, view, corpus.dataset, frame["subject"])
     before.set_title(f"{frame['subject']}, yaw {frame['yaw']:.0f}°", fontweight="bold")
     after.set_title(f"{100 * frame['visible_share']:.0f} % visible", color=MUTED)
-    if corpus.dataset.synthetic:
+    return _encoded(figure, corpus.dataset)
+
+
+def _encoded(figure: Figure, dataset) -> ipywidgets.Image:
+    """The figure as a picture, labelled where it is synthetic."""
+    if dataset.synthetic:
         figure.text(0.99, 0.99, "synthetic corpus", ha="right", va="top", fontsize=7, color=MUTED)
-    return _encoded(figure)
-
-
-def _encoded(figure: Figure) -> ipywidgets.Image:
     data = BytesIO()
     figure.savefig(data, format="jpeg", dpi=110, pil_kwargs={"quality": 85})
     return ipywidgets.Image(value=data.getvalue(), format="jpeg", layout={"max_width": "100%"})

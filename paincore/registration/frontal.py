@@ -7,14 +7,13 @@ pixel of the view its place in the frame. What the camera did not see stays empt
 mirroring would invent an expression. Used by chapter 02.
 """
 
-import math
 from dataclasses import dataclass
 
 import cv2
 import numba
 import numpy as np
 
-from paincore.raster import rasterise, vertex_normals
+from paincore.raster import rasterise, source_map, vertex_normals
 from paincore.registration.mesh import FaceMesh, Topology
 
 VIEW_SIDE = 19.5  # cm, what the frontal view shows: the canonical face is 17.7 high
@@ -119,51 +118,6 @@ def draw(
     picture = cv2.remap(image, place, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     picture = cv2.copyTo(picture, visible.view(np.uint8))
     return picture, visible, np.count_nonzero(visible) / np.count_nonzero(depth > -np.inf)
-
-
-@numba.njit(cache=True, error_model="numpy")
-def source_map(points, triangles, values, width, height):
-    """Where each pixel of a view of that width and height lies in the frame.
-
-    points float32 (V, 3): the mesh's places in the view; values float32 (V, 4): x, y, depth and
-    the normal's z in the frame. Returns the same for each pixel: x and y (H, W, 2), depth (H, W),
-    -inf where no triangle is, and the normal's z (H, W). `rasterise` and a look-up take longer.
-    """
-    place = np.zeros((height, width, 2), np.float32)
-    depth = np.full((height, width), np.float32(-np.inf))
-    facing = np.zeros((height, width), np.float32)
-    front = np.full((height, width), np.float32(-np.inf))
-    one, slack = np.float32(1), np.float32(-1e-5)
-    for t in range(triangles.shape[0]):
-        a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
-        x0, y0, z0 = points[a, 0], points[a, 1], points[a, 2]
-        x1, y1, z1 = points[b, 0], points[b, 1], points[b, 2]
-        x2, y2, z2 = points[c, 0], points[c, 1], points[c, 2]
-        area = (y1 - y2) * (x0 - x2) + (x2 - x1) * (y0 - y2)
-        if abs(area) < 1e-9:
-            continue
-        u_right, u_down = (y1 - y2) / area, (x2 - x1) / area
-        v_right, v_down = (y2 - y0) / area, (x0 - x2) / area
-        left = max(math.ceil(min(x0, x1, x2)), 0)
-        right = min(math.floor(max(x0, x1, x2)), width - 1)
-        top = max(math.ceil(min(y0, y1, y2)), 0)
-        bottom = min(math.floor(max(y0, y1, y2)), height - 1)
-        for row in range(top, bottom + 1):
-            down = np.float32(row) - y2
-            for column in range(left, right + 1):
-                across = np.float32(column) - x2
-                u = u_right * across + u_down * down
-                v = v_right * across + v_down * down
-                w = one - u - v
-                z = u * z0 + v * z1 + w * z2
-                if min(u, v, w) < slack or z <= front[row, column]:
-                    continue
-                front[row, column] = z
-                place[row, column, 0] = u * values[a, 0] + v * values[b, 0] + w * values[c, 0]
-                place[row, column, 1] = u * values[a, 1] + v * values[b, 1] + w * values[c, 1]
-                depth[row, column] = u * values[a, 2] + v * values[b, 2] + w * values[c, 2]
-                facing[row, column] = u * values[a, 3] + v * values[b, 3] + w * values[c, 3]
-    return place, depth, facing
 
 
 @numba.njit(cache=True, error_model="numpy")

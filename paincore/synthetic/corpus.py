@@ -313,20 +313,24 @@ def flat(person: Person | Temperament) -> dict:
 
 @lru_cache(maxsize=1)
 def temperaments(subjects: int, seed: int) -> list[Temperament]:
+    """`draw_temperaments`, once per worker."""
     return draw_temperaments(subjects, seed)
 
 
 @lru_cache(maxsize=1)
 def people(subjects: int, seed: int) -> list[Person]:
+    """`draw_people`, once per worker."""
     return draw_people(subjects, seed)
 
 
 @lru_cache(maxsize=4)  # a renderer holds some megabytes; a worker goes from person to person
 def renderer_of(subjects: int, seed: int, subject: int) -> Renderer:
+    """The renderer of one subject, kept while a worker draws that person."""
     return Renderer(people(subjects, seed)[subject])
 
 
 def write_whole(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all."""
     half = path.with_name(f".{path.name}.half")
     half.write_text(text, encoding="utf-8")
     half.replace(path)

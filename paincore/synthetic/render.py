@@ -41,6 +41,10 @@ class Renderer:
         self.triangles = np.ascontiguousarray(head.triangles[~lashes])
         self.parts = np.ascontiguousarray(head.parts[~lashes])
         self.lashes = np.ascontiguousarray(head.triangles[lashes])
+        eyes = np.unique(self.triangles[self.parts == EYE])
+        self.eyes = [
+            eyes[side] for side in (head.vertices[eyes, 0] > 0, head.vertices[eyes, 0] <= 0)
+        ]
         self.hair = self.hair_offsets()
         self.strands = hair_strands(np.random.default_rng([person.texture_seed, 2]))
         self.cloth = cloth_colour(np.random.default_rng([person.texture_seed, 3]))
@@ -85,9 +89,7 @@ class Renderer:
         front = facing(points, self.triangles)
         triangles, parts = self.triangles[front], self.parts[front]
         nearest, weights, depth = rasterise(points, triangles, view.height, view.width)
-        eyes = [np.unique(self.triangles[self.parts == EYE])]
-        left = head.vertices[eyes[0], 0] > 0
-        centres = np.stack([places[eyes[0][left]].mean(0), places[eyes[0][~left]].mean(0)])
+        centres = np.stack([places[eye].mean(0) for eye in self.eyes])
         turned = rotation(view.yaw, view.pitch, view.roll)
         gaze = turned @ rotation(view.gaze_yaw, view.gaze_pitch, 0) @ np.array([0, 0, 1.0])
         colours = np.stack([person.skin, person.lips, person.hair, person.iris, self.cloth])

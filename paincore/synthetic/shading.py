@@ -20,6 +20,7 @@ IRIS_ANGLE, PUPIL_ANGLE = 26.0, 10.0  # degrees, seen from the eyeball's centre
 
 @numba.njit(cache=True, error_model="numpy", fastmath=True)
 def smoothstep(low, high, value):
+    """0 up to `low`, 1 from `high`, and a smooth rise between."""
     t = min(max((value - low) / (high - low), 0.0), 1.0)
     return t * t * (3 - 2 * t)
 
@@ -174,10 +175,12 @@ def mix(values, a, b, c, u, v, k):
 
 @numba.njit(cache=True, error_model="numpy", fastmath=True)
 def illuminate(
-    red, green, blue, nx, ny, nz, wet, gloss, held, openness, light, strength, tint, pixel
+    red, green, blue, nx, ny, nz, facing, wet, gloss, held, openness, light, strength, tint, pixel
 ):  # fmt: skip
-    """Write a pixel's linear RGB: its colour under all light, and the highlight where it is wet."""
-    facing = nx * light[2, 0] + ny * light[2, 1] + nz * light[2, 2]
+    """Write a pixel's linear RGB: its colour under all light, and the highlight where it is wet.
+
+    `facing` is the cosine between the normal and the directed light.
+    """
     mirror = max(nx * light[3, 0] + ny * light[3, 1] + nz * light[3, 2], 0.0)
     shine = 0.0
     if wet > 0 and mirror > 0.5:
@@ -232,9 +235,9 @@ def shade(
                 )
                 if parts[t] == 2 or parts[t] == 3:
                     closed *= 0.5
-            towards = nx * light[2, 0] + ny * light[2, 1] + nz * light[2, 2]
-            held = in_shadow(shadow_map, px, py, pz, light) if towards > -0.4 else 1.0
+            facing = nx * light[2, 0] + ny * light[2, 1] + nz * light[2, 2]
+            held = in_shadow(shadow_map, px, py, pz, light) if facing > -0.4 else 1.0
             illuminate(
-                red, green, blue, nx, ny, nz, wet, gloss, held, closed, light, strength, tint,
-                out[i, j],
+                red, green, blue, nx, ny, nz, facing, wet, gloss, held, closed, light, strength,
+                tint, out[i, j],
             )  # fmt: skip
