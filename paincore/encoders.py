@@ -1,0 +1,223 @@
+"""The pretrained encoders that the models start from, by name or from a folder.
+
+A backbone is a config.json and a model.safetensors of a Hugging Face ViT of 12 blocks. Pickles are
+not read and no code comes with a model. A file must hold the encoder's tensors, all of them and no
+others but ImageNet's own head, each of the size that its settings say.
+"""
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+from transformers.models.vit.configuration_vit import ViTConfig
+from transformers.models.vit.modeling_vit import ViTModel
+from transformers.utils import logging as transformers_logging
+
+from paincore import PaincoreError
+from paincore.manifest import ASSETS, AssetError, fetch, load_manifest
+
+LAYERS = 12
+DEMO = {
+    "hidden_size": 64,
+    "num_hidden_layers": LAYERS,
+    "num_attention_heads": 4,
+    "intermediate_size": 128,
+    "image_size": 48,
+    "patch_size": 8,
+}
+"""The architecture of the demo backbones: small enough for two processor cores."""
+
+BACKBONES = Path(__file__).parent / "backbones"
+DEMO_BACKBONES = ("movement", "general")
+IMAGENET, IMAGENET_ASSET = "google/vit-base-patch16-224", "vit-b16"
+
+# What a checkpoint may hold beyond the encoder: ImageNet's own head, which nothing here uses.
+IMAGENET_HEAD = {
+    f"{prefix}{layer}.{part}"
+    for prefix in ("", "vit.")
+    for layer in ("classifier", "pooler.dense")
+    for part in ("weight", "bias")
+}
+
+# The settings that make an encoder; the others of a config.json change nothing or are INFERRED.
+ARCHITECTURE = (*DEMO, "hidden_act", "layer_norm_eps", "num_channels", "qkv_bias")
+
+
+class BackboneError(PaincoreError):
+    """A backbone that is not there, or is no whole ViT encoder of 12 blocks in safetensors."""
+
+
+def load_encoder(backbone: str, seed: int = 0, assets: Path = ASSETS) -> ViTModel:
+    """The pretrained encoder: float32, on the CPU, in evaluation mode, attention through sdpa.
+
+    `backbone` is "movement" or "general" (the demo's), "random" (the demo's architecture, weights
+    drawn from `seed`), "google/vit-base-patch16-224" (fetched into `assets` at the manifest's
+    revision), or a folder with config.json and model.safetensors. No global generator is touched.
+    Raises BackboneError naming what is missing, too much or not of 12 blocks, and what to do.
+    Source: section 3 of the paper. Used in chapter 04.
+    """
+    config, weights = _backbone(backbone, assets)
+    if weights is None:
+        return _random_encoder(config, seed)
+    try:
+        tensors = load_file(weights)
+    except (OSError, SafetensorError) as error:
+        raise BackboneError(
+            f"{weights} is damaged ({error}). Delete it and get it again."
+        ) from error
+    with _quiet(), torch.random.fork_rng(devices=[]):  # transformers draws what is missing
+        encoder, report = ViTModel.from_pretrained(
+            None,
+            config=config,
+            state_dict=tensors,
+            add_pooling_layer=False,
+            attn_implementation="sdpa",
+            dtype=torch.float32,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
+    _check_tensors(weights, report)
+    return encoder.eval()
+
+
+def fingerprint(backbone: str, seed: int = 0, assets: Path = ASSETS) -> str:
+    """SHA-256 of the backbone's architecture and weights, or of its seed if they are drawn.
+
+    Raises BackboneError as `load_encoder`. Used by the runs of chapter 04.
+    """
+    config, weights = _backbone(backbone, assets)
+    architecture = {name: getattr(config, name) for name in ARCHITECTURE}
+    if weights is None:
+        drawn = json.dumps(architecture | {"seed": seed}, sort_keys=True)
+        return hashlib.sha256(drawn.encode()).hexdigest()
+    with weights.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256")
+    digest.update(json.dumps(architecture, sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def _backbone(backbone: str, assets: Path) -> tuple[ViTConfig, Path | None]:
+    """The backbone's settings, and its file of weights unless they are drawn."""
+    if backbone == "random":
+        return ViTConfig(**DEMO), None
+    if backbone == IMAGENET:
+        return ViTConfig(), _imagenet_weights(assets)
+    folder = BACKBONES / backbone if backbone in DEMO_BACKBONES else Path(backbone).expanduser()
+    if not folder.is_dir():
+        known = ", ".join((*DEMO_BACKBONES, "random", IMAGENET))
+        raise BackboneError(
+            f"backbone {backbone!r}: {folder} is no folder. There are {known}, or give the path of "
+            "a folder with config.json and model.safetensors."
+        )
+    return _read_config(folder / "config.json"), _weights_of(folder)
+
+
+def _imagenet_weights(assets: Path) -> Path:
+    try:
+        return fetch(IMAGENET_ASSET, assets=assets)
+    except AssetError as error:
+        source = load_manifest().assets[IMAGENET_ASSET].sources[0]
+        raise BackboneError(
+            f"{IMAGENET} at revision {source.revision} is not here. {error}. Or give a local "
+            "folder with its config.json and model.safetensors as the backbone."
+        ) from error
+
+
+def _weights_of(folder: Path) -> Path:
+    weights = folder / "model.safetensors"
+    if weights.is_file():
+        return weights
+    pickles = [path.name for path in folder.iterdir() if path.suffix in (".bin", ".pt", ".pth")]
+    reason = (
+        f"; {pickles[0]} is a pickle, which can run any code and is not read" if pickles else ""
+    )
+    raise BackboneError(
+        f"{folder} has no model.safetensors{reason}. Write it with transformers' save_pretrained."
+    )
+
+
+def _read_config(path: Path) -> ViTConfig:
+    """The settings in a config.json. Raises BackboneError naming the one that does not fit."""
+    try:
+        raw = json.loads(path.read_text("utf-8"))
+        kind = raw.get("model_type")
+        config = ViTConfig(**{name: raw[name] for name in ARCHITECTURE if name in raw})
+        if kind != "vit":
+            raise ValueError(f"model_type is {kind!r} instead of 'vit'")
+        if config.num_hidden_layers != LAYERS:
+            raise ValueError(
+                f"num_hidden_layers is {config.num_hidden_layers}; the paper's depths are of "
+                f"{LAYERS}"
+            )
+        if not isinstance(config.image_size, int) or not isinstance(config.patch_size, int):
+            raise ValueError("image_size or patch_size is not one number of pixels")
+        for whole, part in (
+            ("image_size", "patch_size"),
+            ("hidden_size", "num_attention_heads"),
+        ):
+            sizes = getattr(config, whole), getattr(config, part)
+            if min(sizes) < 1 or sizes[0] % sizes[1]:
+                raise ValueError(f"{part} {sizes[1]} does not divide {whole} {sizes[0]}")
+        if config.num_channels != 3:
+            raise ValueError(f"num_channels is {config.num_channels}; frames have 3")
+        return config
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise BackboneError(f"{path} is not of a ViT encoder: {error}. Give another.") from error
+
+
+def _check_tensors(weights: Path, report: dict) -> None:
+    """Raise BackboneError unless the file held the encoder's tensors and no strange ones."""
+    faults = {
+        "missing": report["missing_keys"],
+        "too much": set(report["unexpected_keys"]) - IMAGENET_HEAD,
+        "of another size": {name for name, *_ in report["mismatched_keys"]},
+    }
+    parts = []
+    for fault, names in faults.items():
+        if names:
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            parts.append(f"{fault}: {', '.join(sorted(names)[:3])}{more}")
+    if parts:
+        raise BackboneError(
+            f"{weights} does not hold the encoder that its settings describe ({'; '.join(parts)}). "
+            "Give a ViT saved by transformers' save_pretrained, with its own config.json."
+        )
+
+
+def _random_encoder(config: ViTConfig, seed: int) -> ViTModel:
+    """An encoder with transformers' own distributions, drawn from `seed` and nothing shared."""
+    with torch.device("meta"):
+        encoder = ViTModel._from_config(config, attn_implementation="sdpa", add_pooling_layer=False)
+    encoder = encoder.to_empty(device="cpu")
+    generator = torch.Generator().manual_seed(seed)
+    for module in encoder.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            nn.init.normal_(module.weight, std=config.initializer_range, generator=generator)
+            nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.LayerNorm):
+            module.reset_parameters()
+    embeddings = encoder.embeddings
+    for parameter in (embeddings.cls_token, embeddings.position_embeddings):
+        nn.init.trunc_normal_(parameter, std=config.initializer_range, generator=generator)
+    return encoder.eval()
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without transformers' progress bar and table of tensors: `_check_tensors` reads the table."""
+    verbosity = transformers_logging.get_verbosity()
+    bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity(transformers_logging.CRITICAL)
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if bars:
+            transformers_logging.enable_progress_bar()
