@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paincore.sampling import (
@@ -56,6 +56,7 @@ def clips_by_hand(frames, usable, length, stride):
     return found
 
 
+@settings(max_examples=40, deadline=None)
 @given(corpora(), st.sampled_from(["vit", "vivit"]), st.integers(1, 3))
 def test_samples_are_those_that_a_loop_over_sequences_finds(corpus, model, stride):
     frames, usable = corpus
