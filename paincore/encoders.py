@@ -12,9 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
+from transformers.activations import ACT2FN
 from transformers.models.vit.configuration_vit import ViTConfig
 from transformers.models.vit.modeling_vit import ViTModel
 from transformers.utils import logging as transformers_logging
@@ -124,8 +126,9 @@ def _imagenet_weights(assets: Path) -> Path:
     except AssetError as error:
         source = load_manifest().assets[IMAGENET_ASSET].sources[0]
         raise BackboneError(
-            f"{IMAGENET} at revision {source.revision} is not here. {error}. Or give a local "
-            "folder with its config.json and model.safetensors as the backbone."
+            f"{IMAGENET} is not here: {error}. It is model.safetensors of that repository on the "
+            f"Hugging Face hub at revision {source.revision}; or name a local folder with "
+            "config.json and model.safetensors as the backbone."
         ) from error
 
 
@@ -134,9 +137,7 @@ def _weights_of(folder: Path) -> Path:
     if weights.is_file():
         return weights
     pickles = [path.name for path in folder.iterdir() if path.suffix in (".bin", ".pt", ".pth")]
-    reason = (
-        f"; {pickles[0]} is a pickle, which can run any code and is not read" if pickles else ""
-    )
+    reason = f"; {pickles[0]} is a pickle, which could run code, and is not read" if pickles else ""
     raise BackboneError(
         f"{folder} has no model.safetensors{reason}. Write it with transformers' save_pretrained."
     )
@@ -146,29 +147,33 @@ def _read_config(path: Path) -> ViTConfig:
     """The settings in a config.json. Raises BackboneError naming the one that does not fit."""
     try:
         raw = json.loads(path.read_text("utf-8"))
-        kind = raw.get("model_type")
         config = ViTConfig(**{name: raw[name] for name in ARCHITECTURE if name in raw})
-        if kind != "vit":
-            raise ValueError(f"model_type is {kind!r} instead of 'vit'")
-        if config.num_hidden_layers != LAYERS:
-            raise ValueError(
-                f"num_hidden_layers is {config.num_hidden_layers}; the paper's depths are of "
-                f"{LAYERS}"
-            )
-        if not isinstance(config.image_size, int) or not isinstance(config.patch_size, int):
-            raise ValueError("image_size or patch_size is not one number of pixels")
-        for whole, part in (
-            ("image_size", "patch_size"),
-            ("hidden_size", "num_attention_heads"),
-        ):
-            sizes = getattr(config, whole), getattr(config, part)
-            if min(sizes) < 1 or sizes[0] % sizes[1]:
-                raise ValueError(f"{part} {sizes[1]} does not divide {whole} {sizes[0]}")
-        if config.num_channels != 3:
-            raise ValueError(f"num_channels is {config.num_channels}; frames have 3")
-        return config
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise BackboneError(f"{path} is not of a ViT encoder: {error}. Give another.") from error
+        kind = raw.get("model_type")
+        fault = _fault(config) if kind == "vit" else f"model_type is {kind!r} instead of 'vit'"
+    except (OSError, ValueError, TypeError, AttributeError, StrictDataclassError) as error:
+        raise BackboneError(
+            f"{path} cannot be read as a ViT's settings: {error}. Put back the one that "
+            "save_pretrained wrote beside the weights."
+        ) from error
+    if fault:
+        raise BackboneError(f"{path}: {fault}. Choose a backbone that fits.")
+    return config
+
+
+def _fault(config: ViTConfig) -> str:
+    """Why this encoder is not one for the paper's models; empty if it is."""
+    wholes, parts = ("image_size", "hidden_size"), ("patch_size", "num_attention_heads")
+    sizes = {name: getattr(config, name) for name in (*wholes, *parts)}
+    for name, size in sizes.items():
+        if not isinstance(size, int) or size < 1:
+            return f"{name} is {size!r} instead of one number above 0"
+    for whole, part in zip(wholes, parts, strict=True):
+        if sizes[whole] % sizes[part]:
+            return f"{part} {sizes[part]} does not divide {whole} {sizes[whole]}"
+    for name, needed in (("num_hidden_layers", LAYERS), ("num_channels", 3)):
+        if getattr(config, name) != needed:
+            return f"{name} is {getattr(config, name)}; the paper's models have {needed}"
+    return "" if config.hidden_act in ACT2FN else f"unknown hidden_act {config.hidden_act!r}"
 
 
 def _check_tensors(weights: Path, report: dict) -> None:

@@ -45,7 +45,7 @@ INFERRED = (
         "attention layer",
         "paper",
         "its four matrices and biases: query, key, value and output",
-        "The output projection is part of the attention layer in the paper's reference [22].",
+        "Reference [22] of the paper counts all four as multi-head attention.",
     ),
     Inference(
         "LayerNorms",
@@ -81,14 +81,15 @@ INFERRED = (
         "ViViT positions",
         "both",
         "the 14 x 14 position embeddings repeated 2 x 2; where they train, each for itself",
-        "So the notebook does it. Nothing but training tells the model one frame from the next.",
+        "So the notebook does it. As long as they are frozen, the four frames could come in any "
+        "order: attention has no other way to tell them apart.",
     ),
     Inference(
         "head",
         "both",
         "one linear layer on the CLS token after the final LayerNorm, weights from a truncated "
         "normal of 0.02, bias 0",
-        "The paper prints 'a classification head'; this is the library's own for this model.",
+        "The paper prints 'a classification head'; the library's own for a ViT is this layer.",
     ),
     Inference(
         "dropout",
