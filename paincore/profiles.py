@@ -5,6 +5,7 @@ wins over the profile; `None` there means the profile's value.
 """
 
 import re
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, PositiveInt
 
@@ -16,7 +17,9 @@ class Profile(BaseModel):
 
     `dataset` names an entry of `data_manifest.yaml`. `frames` is the size of the synthetic corpus,
     in frames; `None` where the data set is not ours to size. `backend` is the registration's, a
-    name of `paincore.registration.backends`. Used by every chapter.
+    name of `paincore.registration.backends`. `backbone` is what models start from, for
+    `paincore.vit.load_encoder`; `clip_stride` keeps every n-th clip of a sequence; `precision` is
+    "fp32" or "bf16"; `seeds` is how often each training is repeated. Used by every chapter.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -26,6 +29,10 @@ class Profile(BaseModel):
     dataset: str
     frames: PositiveInt | None
     backend: str
+    backbone: str
+    clip_stride: PositiveInt
+    precision: Literal["fp32", "bf16"]
+    seeds: PositiveInt
 
 
 DEFAULT_PROFILE = "demo"
@@ -39,6 +46,10 @@ PROFILES = {
             dataset="synthetic",
             frames=300,
             backend="landmarker",
+            backbone="movement",
+            clip_stride=2,
+            precision="fp32",
+            seeds=1,
         ),
         Profile(
             name="demo",
@@ -46,6 +57,10 @@ PROFILES = {
             dataset="synthetic",
             frames=2000,
             backend="landmarker",
+            backbone="movement",
+            clip_stride=2,
+            precision="fp32",
+            seeds=1,
         ),
         Profile(
             name="paper",
@@ -53,6 +68,10 @@ PROFILES = {
             dataset="unbc",
             frames=None,
             backend="prnet",
+            backbone="google/vit-base-patch16-224",
+            clip_stride=1,
+            precision="bf16",
+            seeds=1,
         ),
     )
 }
