@@ -50,7 +50,7 @@ class Configuration(BaseModel):
     """One of the things that can be trained on a fold (the paper's section 3.3).
 
     `model` is "vit" on frames or "vivit" on 2x2 grids of four. `backbone` is what
-    `paincore.vit.load_encoder` takes. `unfrozen_layers` counts attention layers from the top;
+    `paincore.encoders.load_encoder` takes. `unfrozen_layers` counts attention layers from the top;
     `learning_rate` is Adam's; `sam` puts sharpness-aware minimisation around it; `mixup_alpha` is
     the parameter of Mixup's Beta distribution, None without Mixup. `precision` "bf16" is autocast.
     `clip_stride` keeps every n-th clip of a sequence. `shuffled_labels` trains on labels that are

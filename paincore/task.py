@@ -13,10 +13,24 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from paincore import PaincoreError, configuration, inputs, metrics, sampling, vit
+from paincore import PaincoreError, encoders, sampling
 from paincore.configuration import Configuration
 from paincore.folds import Fold, check_leakage
 from paincore.framestore import FrameStore
+
+
+DECISIVE = (
+    "configuration",
+    "encoders",
+    "inputs",
+    "metrics",
+    "optimisation",
+    "sampling",
+    "task",
+    "training",
+    "vit",
+)
+"""The modules whose source decides a run's numbers. Folds are in its name by their frames."""
 
 
 class TrainingError(PaincoreError):
@@ -48,7 +62,7 @@ class Task:
     @cached_property
     def backbone(self) -> str:
         """The fingerprint of the weights that the training begins with."""
-        return vit.fingerprint(self.configuration.backbone, self.seed)
+        return encoders.fingerprint(self.configuration.backbone, self.seed)
 
     @cached_property
     def rests_on(self) -> dict:
@@ -78,9 +92,8 @@ class Task:
 @lru_cache
 def source_hash() -> str:
     """SHA-256 of the source that decides a run's numbers."""
-    files = [module.__file__ for module in (configuration, inputs, metrics, sampling, vit)]
-    files += [__file__, Path(__file__).with_name("training.py")]
-    return sha256(b"".join(Path(file).read_bytes() for file in files)).hexdigest()
+    here = Path(__file__).parent
+    return sha256(b"".join((here / f"{name}.py").read_bytes() for name in DECISIVE)).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import torch
 import transformers
 from safetensors.torch import load_file
 
-from paincore import __version__, metrics, sampling, vit
+from paincore import __version__, encoders, metrics, sampling, vit
 from paincore.configuration import EPOCHS, MIXUP_SHARE, Configuration
 from paincore.folds import Fold
 from paincore.frames import KEYS
@@ -94,7 +94,7 @@ def _train(task: Task, folder: Path, cache: Path, keep_weights: bool, show_progr
 def _model(task: Task, samples: Samples, cache: Path) -> tuple[PainTransformer, Feed]:
     """The model, frozen as configured, and what feeds it with the fold's samples."""
     config, store = task.configuration, task.store
-    encoder = vit.load_encoder(config.backbone, task.seed)
+    encoder = encoders.load_encoder(config.backbone, task.seed)
     model = PainTransformer(encoder, samples.rows.shape[1], task.torch_generator("model"))
     vit.freeze(model, config.unfrozen_layers, config.rules.freezing)
     model.to(task.device)
@@ -174,9 +174,9 @@ def trained_model(run: Run) -> PainTransformer:
     if run.weights is None:
         raise TrainingError(f"{run.folder} has no weights. Train it again with keep_weights=True.")
     seed = run.rests_on["seed"]
-    if vit.fingerprint(config.backbone, seed) != run.rests_on["backbone"]:
+    if encoders.fingerprint(config.backbone, seed) != run.rests_on["backbone"]:
         raise TrainingError(f"{run.folder} was trained on another {config.backbone}. Train again.")
-    encoder = vit.load_encoder(config.backbone, seed)
+    encoder = encoders.load_encoder(config.backbone, seed)
     model = PainTransformer(encoder, sampling.CLIP[config.model], torch.Generator())
     model.load_state_dict(load_file(run.weights), strict=False)
     return model.eval()
