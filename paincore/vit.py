@@ -2,9 +2,9 @@
 
 Both are a Hugging Face ViT encoder, dropout and a linear head of two classes on the CLS token;
 class 1 is pain. Pictures enter as uint8 RGB and become (x/255 - 0.5)/0.5 on the model's device.
-Tokens are ordered CLS first, then the patches row by row. Weights come from safetensors alone, and
-what trains is chosen by module, never by a parameter's name: names change between releases of
-transformers. What the paper leaves open is decided here and listed in `INFERRED`.
+Tokens are ordered CLS first, then the patches row by row. What trains is chosen by module, never by
+a parameter's name: names change between releases of transformers. What the paper leaves open is
+decided here and listed in `INFERRED`.
 """
 
 from typing import NamedTuple
@@ -16,10 +16,6 @@ from torch.nn import functional
 from transformers.models.vit.modeling_vit import ViTLayer, ViTModel
 
 from paincore import PaincoreError
-from paincore.encoders import DEMO as DEMO
-from paincore.encoders import BackboneError as BackboneError
-from paincore.encoders import fingerprint as fingerprint
-from paincore.encoders import load_encoder as load_encoder
 
 DROPOUT = 0.10
 CLASSES = 2

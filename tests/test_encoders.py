@@ -78,9 +78,9 @@ def test_dropout_inside_a_foreign_encoder_is_off(folder):
 
 
 def test_a_checkpoint_without_one_of_its_tensors_is_refused(folder):
-    change_tensors(folder, lambda tensors: tensors.pop(named(tensors, "11.output.dense.bias")))
+    change_tensors(folder, lambda tensors: tensors.pop(named(tensors, "11.output.dense.weight")))
     before = torch.get_rng_state()
-    with pytest.raises(BackboneError, match=r"missing: layers\.11\.mlp\.fc2\.bias\)"):
+    with pytest.raises(BackboneError, match=r"missing: layers\.11\.mlp\.fc2\.weight\)"):
         load_encoder(str(folder))
     assert torch.equal(torch.get_rng_state(), before)
 

@@ -7,13 +7,13 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import ViTConfig, ViTModel
 
+from paincore.encoders import load_encoder
 from paincore.vit import (
     INFERRED,
     ModelError,
     PainTransformer,
     freeze,
     frozen_depth,
-    load_encoder,
     parameter_counts,
 )
 
