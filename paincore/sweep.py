@@ -83,7 +83,7 @@ def _train_missing(jobs: dict[Path, Job], scheduler: str | None, workers: int | 
     count = min(workers or os.cpu_count(), len(left)) if scheduler is None else workers
     with connect(scheduler, count) as client, Progress() as progress:
         bar = progress.add_task("Training", total=len(left))
-        for _ in run(client, _train_on_worker, left.items()):
+        for _ in run(client, train_on_worker, left.items()):
             progress.advance(bar)
 
 
@@ -91,7 +91,8 @@ def _is_done(folder: Path, with_weights: bool) -> bool:
     return folder.exists() and (not with_weights or open_run(folder).weights is not None)
 
 
-def _train_on_worker(job: Job) -> None:
+def train_on_worker(job: Job) -> None:
+    """What a worker does for `train_folds`. Raises TrainingError if its files are others."""
     store = _opened(job.store)
     if store.fingerprint != job.fingerprint:
         raise TrainingError(

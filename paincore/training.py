@@ -69,7 +69,7 @@ def _train(task: Task, folder: Path, cache: Path, keep_weights: bool, show_progr
     draws = _draws(task, samples)
     history = optimise(task, model, feed, samples, draws, show_progress)
     clock.append(time.time())
-    predictions = _predictions(task, samples, _test(task, model, feed, samples.test))
+    predictions = _predictions(task, samples, probabilities(task, model, feed, samples.test))
     clock.append(time.time())
     scores = metrics.score(predictions["pain"], predictions["probability"]) | {
         "train_samples": len(samples.train),
@@ -125,15 +125,20 @@ def _draws(task: Task, samples: Samples) -> sampling.Draws:
     return sampling.mix(draws, samples.labels, subjects, config.mixup_alpha, rng, rows, MIXUP_SHARE)
 
 
-def _test(task: Task, model: PainTransformer, feed: Feed, samples: np.ndarray) -> np.ndarray:
-    """Probability of pain for each of `samples`, float32 (n,)."""
+def probabilities(
+    task: Task, model: PainTransformer, feed: Feed, samples: np.ndarray
+) -> np.ndarray:
+    """Probability of pain for each of the samples of `feed` with these numbers, float32 (n,).
+
+    Dropout is live where the protocol says so. Used by `train_fold`.
+    """
     model.train(task.configuration.rules.dropout_at_test)
-    size, probabilities = TEST_BATCH[task.device.type], []
+    size, found = TEST_BATCH[task.device.type], []
     with torch.inference_mode(), autocast(task.device, task.configuration.precision):
         for start in range(0, len(samples), size):
             batch = feed.read(samples[start : start + size]).to(task.device)
-            probabilities.append(feed.logits(batch).float().softmax(1)[:, 1].cpu())
-    return torch.cat(probabilities).numpy()
+            found.append(feed.logits(batch).float().softmax(1)[:, 1].cpu())
+    return torch.cat(found).numpy()
 
 
 def _predictions(task: Task, samples: Samples, probability: np.ndarray) -> pd.DataFrame:
