@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paincore.raster import rasterise, vertex_normals
+from paincore.raster import nearest_depth, rasterise, source_map, vertex_normals
 
 corner = st.tuples(
     st.floats(-5, 25, width=32), st.floats(-5, 25, width=32), st.floats(-9, 9, width=32)
@@ -42,6 +42,23 @@ def test_the_nearest_triangle_wins_as_in_a_plain_loop(corners):
     assert np.allclose(placed[:, 1], rows, atol=1e-2)
 
 
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.tuples(corner, corner, corner), min_size=1, max_size=4))
+def test_depth_and_source_map_are_those_of_the_nearest_triangle(corners):
+    points = np.array(corners, np.float32).reshape(-1, 3)
+    triangles = np.arange(len(points), dtype=np.int32).reshape(-1, 3)
+    covered = np.isfinite(expected := plain_rasterise(points, triangles, 12, 15))
+    depth = nearest_depth(points, triangles, 12, 15)
+    assert np.all(depth[covered] >= expected[covered] - 1e-2)
+    values = np.column_stack([points, points[:, 2]])  # each point lies where it is drawn
+    place, z, facing = source_map(points, triangles, values, 15, 12)
+    assert np.all(z[covered] >= expected[covered] - 1e-2)
+    rows, columns = np.nonzero(z > -np.inf)
+    assert np.allclose(place[rows, columns], np.column_stack([columns, rows]), atol=1e-2)
+    assert np.allclose(facing[rows, columns], z[rows, columns], atol=1e-2)
+    assert not place[z == -np.inf].any()
+
+
 @given(st.floats(0.2, 3.1), st.floats(1, 9), st.floats(1, 9))
 def test_triangles_that_share_an_edge_leave_no_hole(angle, x, y):
     centre = np.array([x, y], np.float32)
@@ -51,6 +68,7 @@ def test_triangles_that_share_an_edge_leave_no_hole(angle, x, y):
     fan = np.array([[0, k + 1, (k + 1) % 6 + 1] for k in range(6)], np.int32)
     nearest, _, _ = rasterise(points, fan, 10, 10)
     assert (nearest >= 0).all()
+    assert (nearest_depth(points, fan, 10, 10) == 0).all()
 
 
 def test_normals_of_a_sphere_point_outwards():

@@ -44,7 +44,7 @@ from paincore.registration.faces import (
     read_picture,
 )
 
-VERSION = 1  # raised when the same frame would become another picture
+VERSION = 2  # raised when the same frame would become another picture
 SHARD = 64  # frames that a worker takes at a time
 
 
