@@ -31,6 +31,10 @@ PATIENCE = 30  # seconds for a scheduler to answer, and for its first worker
 SETTINGS = {
     "distributed.scheduler.allowed-failures": 3,  # a task that kills workers is given up then
     "distributed.worker.memory.terminate": False,
+    # Dask's watching of itself takes 6 % of two cores; nobody here looks at its dashboard.
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.system-monitor.interval": "5s",
     # With Dask's own 64 KB each picture's memory is handed back and got anew: 2 ms a frame.
     "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 256 * 2**20,
     "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 32 * 2**20,
