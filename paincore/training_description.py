@@ -1,0 +1,356 @@
+"""What chapter 04 says of its trainings: tables, and sentences that follow this run's numbers.
+
+Tables of predictions are those of `paincore.comparison`. What is higher or lower is said only where
+the interval of the difference lies on one side of 0; else the two are not told apart.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+from transformers.models.vit.configuration_vit import ViTConfig
+from transformers.models.vit.modeling_vit import ViTModel
+
+from paincore import sampling, vit
+from paincore.comparison import (
+    VIEWS,
+    Difference,
+    always_pain,
+    bootstrap,
+    difference,
+    fold_scores,
+    fold_values,
+    interval,
+    pooled_scores,
+    pooled_value,
+    seeds_of,
+)
+from paincore.configuration import ADAM, BATCH, EPOCHS, Configuration
+from paincore.encoders import load_encoder
+from paincore.folds import Fold
+from paincore.framestore import FrameStore
+from paincore.runs import Run
+from paincore.task import Task, select
+
+MODELS = {"vit": "ViT", "vivit": "ViViT"}
+BASELINES = {
+    "landmarks": "66 landmarks",
+    "blendshapes": "52 blendshapes",
+    "always_pain": "always pain",
+    "chance": "chance",
+}
+SHOWN = {"f1": "F1", "auc": "AUC"}
+MARGIN = 0.10  # by which F1 must exceed always-pain's where the engine is right
+COLUMNS = {
+    "f1": "F1",
+    "auc": "AUC",
+    "average_precision": "average precision",
+    "precision": "precision",
+    "recall": "recall",
+}
+NOT_COMPARED = (
+    "Backbones and views were not compared: that is done where models start from a backbone of the "
+    "demo. From the full-size one it would be 30 trainings that answer no question of the paper."
+)
+VERDICTS = {"higher": "higher", "lower": "lower", "undecided": "not told apart"}
+MINUS = "\N{MINUS SIGN}"
+STATES = ("trained", "frozen")
+PROTOCOLS = {"paper": "paper", "released": "released notebook", "both": "both"}
+
+
+def inferred_table() -> pd.DataFrame:
+    """What the paper leaves open about the models, and how it is decided: `vit.INFERRED`."""
+    table = pd.DataFrame(vit.INFERRED)
+    table["protocol"] = table["protocol"].map(PROTOCOLS)
+    return table.set_axis(["left open", "protocol", "decided here (inferred)", "because"], axis=1)
+
+
+def settings_table(configuration: Configuration) -> pd.DataFrame:
+    """The settings of a training and who prints them. Sections 3.1 and 3.3 of the paper."""
+    b1, b2 = ADAM["betas"]
+    adam = f"Adam, β {b1:g} and {b2:g}, ε {_power(ADAM['eps'])}, no weight decay"
+    rows = [
+        ("attention layers that train", configuration.unfrozen_layers, "one that the paper tries"),
+        ("optimiser", adam, "the paper"),
+        ("learning rate", _power(configuration.learning_rate), "one that the paper tries"),
+        ("batch", BATCH, "the paper"),
+        ("epochs", EPOCHS, "the paper"),
+        ("dropout before the head", f"{vit.DROPOUT:g}", "the paper"),
+        ("pain over-sampled", "to half of the draws", "the paper; the half: its authors' notebook"),
+        ("loss", "cross-entropy", "this book; the paper names none"),
+        ("precision", configuration.precision, "this book"),
+    ]
+    return pd.DataFrame(rows, columns=["setting", "value", "from"]).astype(str)
+
+
+def _power(value: float) -> str:
+    """A small number as 2e-4."""
+    return np.format_float_scientific(value, trim="-", exp_digits=1)
+
+
+def model_of(configuration: Configuration, encoder: ViTModel | None = None) -> vit.PainTransformer:
+    """The model of a configuration before it is trained, on `encoder` or its own backbone."""
+    encoder = encoder or load_encoder(configuration.backbone)
+    frames = sampling.CLIP[configuration.model]
+    model = vit.PainTransformer(encoder, frames, torch.Generator())
+    vit.freeze(model, configuration.unfrozen_layers, configuration.rules.freezing)
+    return model
+
+
+def count_of(modules: Iterable[nn.Module]) -> str:
+    """How many parameters of some modules train and how many are frozen, in words."""
+    parameters = [parameter for module in modules for parameter in module.parameters()]
+    counts = {"trained": 0, "frozen": 0}
+    for parameter in parameters:
+        counts["trained" if parameter.requires_grad else "frozen"] += parameter.numel()
+    return _in_words(counts)
+
+
+def _in_words(counts: Mapping) -> str:
+    return ", ".join(f"{counts[state]:,} {state}" for state in STATES if counts[state])
+
+
+def parameters_table(configurations: Iterable[Configuration]) -> pd.DataFrame:
+    """Parameters by part and state: each configuration's model, and the same on ViT-B/16."""
+    columns = {}
+    for configuration in configurations:
+        with torch.device("meta"):  # shapes without values
+            full = ViTModel(ViTConfig(), add_pooling_layer=False)
+        name = MODELS[configuration.model]
+        columns[f"{name} here"] = model_of(configuration)
+        columns[f"{name} on ViT-B/16"] = model_of(configuration, full)
+    table = {}
+    for name, model in columns.items():
+        counts = vit.parameter_counts(model).set_index("part")
+        counts.loc["all"] = counts.sum()
+        table[name] = counts.apply(_in_words, axis=1)
+    return pd.DataFrame(table).reset_index()
+
+
+def left_out_table(store: FrameStore, configurations: Iterable[Configuration]) -> pd.DataFrame:
+    """Frames that end a sample of each configuration, and those that end none, by reason."""
+    columns = {}
+    for configuration in configurations:
+        left = sampling.left_out(
+            store.frames, store.usable, configuration.model, configuration.clip_stride
+        ).set_index("meaning")["frames"]
+        kept = pd.Series({"none: it is the last of a sample": len(store.frames) - left.sum()})
+        columns[MODELS[configuration.model]] = pd.concat([kept, left])
+    table = pd.DataFrame(columns)
+    table = table[(table > 0).any(axis=1)]
+    return table.map("{:,}".format).rename_axis("what keeps a frame out").reset_index()
+
+
+def draws_table(
+    store: FrameStore, configuration: Configuration, folds: Sequence[Fold], seed: int = 0
+) -> pd.DataFrame:
+    """Per cent of pain among a fold's training samples, its first epoch's draws, its test samples.
+
+    One row a fold: fold, samples, trained, drawn, tested. The draws are those of the training.
+    """
+    rows = []
+    for fold in folds:
+        task = Task(store, configuration, fold, seed, torch.device("cpu"))
+        samples = select(task)
+        drawn = sampling.balanced_draws(samples.labels, task.generator("draws 0"))
+        flags = samples.labels, samples.labels[drawn], samples.pain[samples.test]
+        rows.append((fold.number, len(samples.train), *(100 * part.mean() for part in flags)))
+    return pd.DataFrame(rows, columns=["fold", "samples", "trained", "drawn", "tested"])
+
+
+def histories(runs: Iterable[Run]) -> pd.DataFrame:
+    """Loss and accuracy by step: model, fold, step, loss, accuracy. Seeds are averaged."""
+    parts = [
+        run.history.assign(model=MODELS[run.configuration.model], fold=run.rests_on["fold"])
+        for run in runs
+    ]
+    keys = ["model", "fold", "step"]
+    return pd.concat(parts).groupby(keys, sort=False, as_index=False).mean()
+
+
+def scores_table(tested: dict[str, pd.DataFrame], draws: pd.DataFrame) -> pd.DataFrame:
+    """Scores of each model: a row a fold, mean ± sd over folds, and pooled with an interval."""
+    rows = []
+    for model, predictions in tested.items():
+        scores, pooled = fold_scores(predictions), pooled_scores(predictions)
+        for row in scores.to_dict("records"):
+            cells = {label: number(row[score]) for score, label in COLUMNS.items()}
+            rows.append({"model": model, "fold": f"{row['fold']:.0f}"} | _counts(row) | cells)
+        cells = {label: spread(scores[score]) for score, label in COLUMNS.items()}
+        rows.append({"model": model, "fold": "mean ± sd", "frames": "", "pain": ""} | cells)
+        cells = {label: number(pooled[score]) for score, label in COLUMNS.items()}
+        cells |= {label: _pooled(predictions, draws, score) for score, label in SHOWN.items()}
+        rows.append({"model": model, "fold": "pooled"} | _counts(pooled) | cells)
+    return pd.DataFrame(rows)
+
+
+def _counts(scores: Mapping) -> dict[str, str]:
+    share = scores["pain"] / scores["frames"]
+    return {"frames": f"{scores['frames']:.0f}", "pain": f"{100 * share:.0f} %"}
+
+
+def _pooled(predictions: pd.DataFrame, draws: pd.DataFrame, score: str) -> str:
+    ends = bracket(*interval(bootstrap(predictions, draws, score)))
+    return f"{number(pooled_value(predictions, score))} {ends}"
+
+
+def comparison_table(arms: dict[str, pd.DataFrame], draws: pd.DataFrame) -> pd.DataFrame:
+    """F1 and AUC of named predictions: mean ± sd over folds, and pooled with an interval."""
+    rows = []
+    for name, predictions in arms.items():
+        cells = {}
+        for score, label in SHOWN.items():
+            cells[f"{label}, folds"] = spread(fold_values(predictions, score))
+            cells[f"{label}, pooled"] = _pooled(predictions, draws, score)
+        frames = sum(len(part) for part in seeds_of(predictions)[:1])
+        rows.append({"": name, "frames": f"{frames}"} | cells)
+    return pd.DataFrame(rows)
+
+
+def number(value: float) -> str:
+    """A score as the book prints it; a dash where it is not defined."""
+    return "-" if np.isnan(value) else f"{value:.2f}".replace("-", MINUS)
+
+
+def signed(value: float) -> str:
+    """A difference of scores, with its sign."""
+    return "-" if np.isnan(value) else f"{value:+.2f}".replace("-", MINUS)
+
+
+def bracket(low: float, high: float, write: Callable[[float], str] = number) -> str:
+    """An interval of scores, or of differences with `write=signed`."""
+    return f"[{write(low)}, {write(high)}]"
+
+
+def spread(values: pd.Series) -> str:
+    """Mean ± sample standard deviation over the folds in which a score is defined."""
+    return f"{number(values.mean())} ± {number(values.std())}"
+
+
+def findings(
+    tested: dict[str, pd.DataFrame],
+    baselines: dict[str, pd.DataFrame],
+    views: dict[tuple[str, str], pd.DataFrame] | None,
+    control: pd.DataFrame,
+    draws: pd.DataFrame,
+) -> str:
+    """The closing sentences of chapter 04, in Markdown, with this run's numbers.
+
+    `tested` holds predictions by the names of `MODELS`, `baselines` those of `BASELINES` that there
+    are, `views` comes from `backbones_and_views`, `control` was trained on shuffled labels.
+    """
+    sentences = [_scores_sentence(name, table) for name, table in tested.items()]
+    sentences += [margin_sentence("ViT", tested["ViT"])]
+    sentences += [
+        difference_sentence("ViT", BASELINES[name], tested["ViT"], baselines[name], draws)
+        for name in ("landmarks", "blendshapes")
+        if name in baselines
+    ]
+    sentences += [difference_sentence("ViViT", "ViT", tested["ViViT"], tested["ViT"], draws)]
+    sentences += views_sentences(views, draws) if views else [NOT_COMPARED]
+    sentences += [control_sentence(control, draws)]
+    sentences += [calibration_sentence(name, table) for name, table in tested.items()]
+    return "\n".join(f"- {sentence}" for sentence in sentences)
+
+
+def _scores_sentence(name: str, predictions: pd.DataFrame) -> str:
+    f1, auc = (fold_values(predictions, score) for score in SHOWN)
+    return (
+        f"{name} on people it had not seen: F1 {spread(f1)}, AUC {spread(auc)} (mean and sample "
+        f"standard deviation over {f1.count()} folds)."
+    )
+
+
+def margin_sentence(name: str, predictions: pd.DataFrame) -> str:
+    """How far a model's F1 is from always saying pain, and whether that is enough."""
+    scores, always = (fold_values(part, "f1") for part in (predictions, always_pain(predictions)))
+    margins = (scores - always).dropna()
+    mean = margins.mean()
+    met = "That is met" if mean >= MARGIN else "**That is not met**"
+    return (
+        f"{name}'s F1 lies {abs(mean):.2f} {'above' if mean > 0 else 'below'} that of always "
+        f"saying pain ({number(always.mean())}), on average over folds, and above it in "
+        f"{(margins > 0).sum()} of {len(margins)}. If the engine is right, it is at least "
+        f"{MARGIN:.2f} above on the demo corpus. {met} here."
+    )
+
+
+def difference_sentence(
+    name: str, than: str, one: pd.DataFrame, other: pd.DataFrame, draws: pd.DataFrame
+) -> str:
+    """Sign, interval and spread over folds of the difference of two models in both scores."""
+    parts = []
+    for score, label in SHOWN.items():
+        found = difference(one, other, draws, score)
+        parts.append(f"{label} {_with_spread(found)}: {VERDICTS[found.verdict]}")
+    return f"{name} less {than}, pooled: {'; '.join(parts)}."
+
+
+def _with_spread(found: Difference) -> str:
+    return (
+        f"{signed(found.pooled)} {bracket(found.low, found.high, signed)}, by fold from "
+        f"{signed(np.nanmin(found.folds))} to {signed(np.nanmax(found.folds))}"
+    )
+
+
+def views_sentences(views: dict[tuple[str, str], pd.DataFrame], draws: pd.DataFrame) -> list[str]:
+    """What frontal views change and whether a backbone beats always-pain, marked where the answer
+    changes with the backbone."""
+    frontal, crop = VIEWS
+    backbones = list(dict.fromkeys(backbone for backbone, _ in views))
+    sentences = []
+    for score, label in SHOWN.items():
+        found = {b: difference(views[b, frontal], views[b, crop], draws, score) for b in backbones}
+        parts = [f"`{b}` {_with_spread(d)}" for b, d in found.items()]
+        sentences.append(
+            f"{frontal.capitalize()} less {crop}, pooled {label}: {'; '.join(parts)}. {mark(found)}"
+        )
+    for view in VIEWS:
+        found = {
+            b: difference(views[b, view], always_pain(views[b, view]), draws, "f1")
+            for b in backbones
+        }
+        parts = [
+            f"`{b}` {signed(d.pooled)} {bracket(d.low, d.high, signed)}" for b, d in found.items()
+        ]
+        sentences.append(
+            f"F1 less that of always saying pain, on {view}: {'; '.join(parts)}. {mark(found)}"
+        )
+    return sentences
+
+
+def mark(found: dict[str, Difference]) -> str:
+    """Whether what the differences say is the same with each backbone."""
+    verdicts = {each.verdict for each in found.values()}
+    signs = {np.sign(each.pooled) for each in found.values()}
+    if verdicts == {"undecided"}:
+        sign = (
+            "**the sign changes with the backbone**" if len(signs) > 1 else "the sign is the same"
+        )
+        return f"With no backbone the two can be told apart; {sign}."
+    if len(verdicts) == 1:
+        return f"With every backbone it is {verdicts.pop()}."
+    said = (f"{VERDICTS[d.verdict]} with `{b}`" for b, d in found.items())
+    return f"**This changes with the backbone**: {', '.join(said)}."
+
+
+def control_sentence(control: pd.DataFrame, draws: pd.DataFrame) -> str:
+    """Whether a model trained on shuffled labels has learned nothing, as it must."""
+    low, high = interval(bootstrap(control, draws, "auc"))
+    auc = f"{number(pooled_value(control, 'auc'))} {bracket(low, high)}"
+    inside = "0.5 lies within, as it must" if low <= 0.5 <= high else "**0.5 lies outside**"
+    return f"Trained on shuffled labels, ViT has a pooled AUC of {auc}: {inside}."
+
+
+def calibration_sentence(name: str, predictions: pd.DataFrame) -> str:
+    """How much pain a model's probabilities announce, raw and corrected, and what there is."""
+    raw, corrected = (pooled_scores(predictions, c)["brier"] for c in ("probability", "corrected"))
+    said = predictions[["probability", "corrected"]].mean()
+    return (
+        f"Trained on half pain, {name} gives pain a probability of {100 * said['probability']:.0f} "
+        f"% on average, where {100 * predictions['pain'].mean():.0f} % of the samples are pain; "
+        f"corrected for that, {100 * said['corrected']:.0f} %. Its Brier score goes from "
+        f"{number(raw)} to {number(corrected)}."
+    )
