@@ -31,6 +31,8 @@ CHAPTERS = BOOK / "chapters"
 
 TYPES = {"str": str, "int": int, "float": float, "bool": bool, "None": type(None)}
 
+SHIPPED = (".npz", ".safetensors")  # what the module brings beside its source: a head, backbones
+
 # Sockets that only this user can open, where the default is TCP in plain text.
 LOCAL_KERNEL = Config({"KernelManager": {"transport": "ipc"}})
 
@@ -122,7 +124,8 @@ def chapter_inputs(notebook: Path, parameters: dict, kernel: str | None, data: o
     plain = "\n".join(
         line for line in code.splitlines() if not line.lstrip().startswith(("%", "!"))
     )
-    modules = imported_modules(plain) | {Path(__file__)}
+    shipped = {file for file in (ROOT / "paincore").rglob("*") if file.suffix in SHIPPED}
+    modules = imported_modules(plain) | shipped | {Path(__file__)}
     return {
         "notebook": _sha256(notebook),
         "parameters": parameters,

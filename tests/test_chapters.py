@@ -157,6 +157,11 @@ def test_a_change_in_a_module_that_chapter_01_only_reaches_through_another_is_se
     )
 
 
+def test_a_change_in_the_weights_that_models_start_from_is_seen():
+    modules = chapters.chapter_inputs(NOTEBOOKS[0], {}, None, "")["modules"]
+    assert "paincore/backbones/movement/model.safetensors" in modules
+
+
 @pytest.mark.parametrize(
     ("chapter", "sentences"),
     [
