@@ -98,6 +98,8 @@ def _model(task: Task, samples: Samples, cache: Path) -> tuple[PainTransformer, 
     model = PainTransformer(encoder, samples.rows.shape[1], task.torch_generator("model"))
     vit.freeze(model, config.unfrozen_layers, config.rules.freezing)
     model.to(task.device)
+    if task.device.type == "cuda":
+        model.cls = torch.compile(model.cls)
     if store.images.shape[1] < model.image_size:
         raise TrainingError(
             f"{store.folder} holds pictures of {store.images.shape[1]} px, {config.backbone} takes "

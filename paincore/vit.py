@@ -172,16 +172,20 @@ class PainTransformer(nn.Module):
             hidden = block(hidden)
         return hidden
 
-    def above(self, hidden: torch.Tensor, depth: int) -> torch.Tensor:
-        """Logits (B, 2) of hidden states (B, T, D) that have passed the lowest `depth` blocks.
+    def cls(self, hidden: torch.Tensor, depth: int) -> torch.Tensor:
+        """The CLS token (B, D) at the top, of hidden states as `above` takes them.
 
-        The last block is computed for the CLS token alone, the only one that the head reads.
+        The last block is computed for this token alone, the only one that the head reads.
         """
         blocks = self.encoder.layers[depth:]
         for block in blocks[:-1]:
             hidden = block(hidden)
         cls = _cls_after(blocks[-1], hidden) if blocks else hidden[:, 0]
-        return self.head(self.dropout(self.encoder.layernorm(cls)))
+        return self.encoder.layernorm(cls)
+
+    def above(self, hidden: torch.Tensor, depth: int) -> torch.Tensor:
+        """Logits (B, 2) of hidden states (B, T, D) that have passed the lowest `depth` blocks."""
+        return self.head(self.dropout(self.cls(hidden, depth)))
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """Logits (B, 2) of pictures from `pixels`."""

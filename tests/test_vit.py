@@ -151,6 +151,22 @@ def test_hidden_states_below_are_those_of_transformers(model):
         assert torch.equal(model.below(pixels, depth), states[depth])
 
 
+def test_what_a_gpu_compiles_is_one_graph_and_gives_the_same_gradients():
+    """On a GPU `cls` is compiled; here by the compiler's own parts that need no GPU."""
+    model, compiled = (
+        PainTransformer(load_encoder("random"), 1, torch.Generator()).train() for _ in range(2)
+    )
+    compiled.cls = torch.compile(compiled.cls, backend="aot_eager", fullgraph=True)
+    hidden = model.below(torch.randn(3, 3, 48, 48, generator=torch.Generator().manual_seed(0)), 8)
+    gradients = []
+    for each in (model, compiled):
+        freeze(each, 4, "attention")
+        each.above(hidden.detach(), 8).square().sum().backward()
+        gradients.append([p.grad for p in each.parameters() if p.grad is not None])
+    assert len(gradients[0]) == 4 * 8 + 2
+    torch.testing.assert_close(*gradients, atol=1e-6, rtol=1e-4)
+
+
 def test_eager_attention_gives_the_same_logits_and_a_map_a_block(model):
     pixels = pixels_for(model)
     logits = model(pixels)
