@@ -36,6 +36,7 @@ from torch.nn import functional
 from transformers import ViTConfig, ViTModel
 
 from paincore.cluster import connect, run
+from paincore.encoders import DEMO
 from paincore.manifest import ROOT
 from paincore.registration.backends import Backend, load_backend
 from paincore.registration.faces import Picture, find_faces
@@ -47,15 +48,8 @@ from paincore.synthetic.render import Renderer
 from paincore.synthetic.temperament import generator
 
 SEED = 4
-ARCHITECTURE = {
-    "hidden_size": 64,
-    "num_hidden_layers": 12,
-    "num_attention_heads": 4,
-    "intermediate_size": 128,
-    "image_size": 48,
-    "patch_size": 8,
-    "initializer_range": 0.08,  # at the usual 0.02, tokens of this width hardly see each other
-}
+SPREAD = 0.08  # of the first weights: at the usual 0.02, narrow tokens hardly see each other
+PLACE = 0.5  # standard deviation of the first position embeddings: a face's parts have places
 VIEWS = ("landmarker", "none")
 STORED = 224  # side of a stored frame, from which the model's pictures are averaged down
 MOVEMENTS = tuple(f"au{au}" for au in (*AUS, 43))  # AU45 is AU43 for a shorter time
@@ -68,14 +62,19 @@ ROOMS = 1000  # backdrops of one person: more than can be learnt in place of the
 
 @dataclass(frozen=True)
 class Plan:
-    """How many people, pictures of each and epochs; the last `held_out` people only test."""
+    """How many people, pictures of each, and how to train; the last `held_out` people only test.
 
-    people: int = 300
+    Twelve narrow layers learn slowly from nothing. So a shallow encoder learns first, with a stage
+    for each of `layers`, `epochs` and peak learning `rates`, and grows into the deep one.
+    """
+
+    people: int = 600
     pictures: int = 20
-    held_out: int = 20
-    epochs: int = 6
+    held_out: int = 40
+    layers: tuple[int, ...] = (4, 12)
+    epochs: tuple[int, ...] = (8, 4)
+    rates: tuple[float, ...] = (2e-3, 1e-3)
     batch: int = 32
-    rate: float = 1e-3
     decay: float = 0.05
     identity: float = 0.1  # weight of the person beside the values
 
@@ -154,7 +153,7 @@ def both_views(image: np.ndarray) -> np.ndarray | None:
 
 
 def shrunk(image: np.ndarray) -> np.ndarray:
-    side = ARCHITECTURE["image_size"]
+    side = DEMO["image_size"]
     return cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
 
 
@@ -177,7 +176,7 @@ def write_person(task: tuple[int, int, Path]) -> None:
 
 def draw_people(plan: Plan, cache: Path, client: Client) -> list[Path]:
     """Where the pictures of each of the plan's people lie; those that are missing are drawn."""
-    side = ARCHITECTURE["image_size"]
+    side = DEMO["image_size"]
     drawn = [SEED, GENERATOR_VERSION, MOVES, ROOMS, STORED, side, plan.pictures]
     drawn += [loaded(name).fingerprint for name in VIEWS]
     folder = cache / hashlib.sha256(json.dumps(drawn).encode()).hexdigest()[:12]
@@ -203,13 +202,28 @@ def read_pictures(paths: list[Path]) -> Pictures:
 class Pupil(nn.Module):
     """An encoder with a linear head for values and one for people on its CLS token."""
 
-    def __init__(self, values: int, people: int, seed: int) -> None:
+    def __init__(self, layers: int, values: int, people: int) -> None:
         super().__init__()
+        config = ViTConfig(**DEMO | {"num_hidden_layers": layers, "initializer_range": SPREAD})
         with torch.random.fork_rng(devices=[]):  # transformers draws from global state
-            torch.manual_seed(seed)
-            self.encoder = ViTModel(ViTConfig(**ARCHITECTURE), add_pooling_layer=False)
-            self.values = nn.Linear(ARCHITECTURE["hidden_size"], values)
-            self.people = nn.Linear(ARCHITECTURE["hidden_size"], people)
+            torch.manual_seed(SEED + layers)
+            self.encoder = ViTModel(config, add_pooling_layer=False)
+            self.values = nn.Linear(config.hidden_size, values)
+            self.people = nn.Linear(config.hidden_size, people)
+            nn.init.normal_(self.encoder.embeddings.position_embeddings, std=PLACE)
+
+    def learnt_from(self, young: "Pupil") -> None:
+        """Take over what a shallower one knows: its layers, evenly spread, and between them layers
+        that change nothing yet."""
+        mine, theirs = self.encoder, young.encoder
+        for block in mine.layers:
+            for last in (block.attention.o_proj, block.mlp.fc2):
+                nn.init.zeros_(last.weight)
+        spread = mine.layers[:: len(mine.layers) // len(theirs.layers)]
+        pairs = [(mine.embeddings, theirs.embeddings), (mine.layernorm, theirs.layernorm)]
+        pairs += [(self.values, young.values), (self.people, young.people)]
+        for part, known in [*pairs, *zip(spread, theirs.layers, strict=True)]:
+            part.load_state_dict(known.state_dict())
 
     def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """CLS token, values and people's logits of pictures float (B, S, S, 3) in 0..255."""
@@ -240,34 +254,40 @@ def batches(count: int, plan: Plan, epoch: int) -> Iterator[tuple[torch.Tensor, 
 def train(kind: str, plan: Plan, pictures: Pictures) -> tuple[Pupil, list[dict]]:
     """Train one backbone on `pictures`, every one in both views in each epoch; losses by epoch."""
     targets = standardised(pictures.values[:, columns(kind)])
-    pupil = Pupil(targets.shape[1], plan.people, SEED)
-    optimiser = torch.optim.AdamW(pupil.parameters(), plan.rate, weight_decay=plan.decay)
-    steps = plan.epochs * -(-len(VIEWS) * len(targets) // plan.batch)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, plan.rate, steps, pct_start=0.1, cycle_momentum=False
-    )
-    history = []
-    for epoch in range(plan.epochs):
-        sums = torch.zeros(2)
-        for part, rng in batches(len(targets), plan, epoch):
-            picture, view = part // len(VIEWS), part % len(VIEWS)
-            _, values, people = pupil(augmented(pictures.images[picture, view], rng))
-            losses = torch.stack(
-                [
-                    functional.mse_loss(values, targets[picture]),
-                    functional.cross_entropy(people, pictures.people[picture]),
-                ]
-            )
-            optimiser.zero_grad()
-            (losses[0] + plan.identity * losses[1]).backward()
-            nn.utils.clip_grad_norm_(pupil.parameters(), 1.0)
-            optimiser.step()
-            schedule.step()
-            sums += losses.detach() * len(part)
-        values, people = (sums / (len(VIEWS) * len(targets))).tolist()
-        history.append({"epoch": epoch + 1, "values": round(values, 4), "people": round(people, 4)})
-        print(kind, history[-1], flush=True)
+    pupil, history = None, []
+    for layers, epochs, rate in zip(plan.layers, plan.epochs, plan.rates, strict=True):
+        young, pupil = pupil, Pupil(layers, targets.shape[1], plan.people)
+        if young is not None:
+            pupil.learnt_from(young)
+        optimiser = torch.optim.AdamW(pupil.parameters(), rate, weight_decay=plan.decay)
+        steps = epochs * -(-len(VIEWS) * len(targets) // plan.batch)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimiser, rate, steps, pct_start=0.1, cycle_momentum=False
+        )
+        for _ in range(epochs):
+            epoch = len(history) + 1
+            losses = train_epoch(pupil, optimiser, schedule, plan, pictures, targets, epoch)
+            history.append({"epoch": epoch, "layers": layers} | losses)
+            print(kind, history[-1], flush=True)
     return pupil, history
+
+
+def train_epoch(pupil, optimiser, schedule, plan, pictures, targets, epoch) -> dict[str, float]:
+    """One pass over pictures and views; the mean losses of `targets` (N, T) and of people."""
+    sums, count = torch.zeros(2), len(VIEWS) * len(targets)
+    for part, rng in batches(len(targets), plan, epoch):
+        picture, view = part // len(VIEWS), part % len(VIEWS)
+        _, values, people = pupil(augmented(pictures.images[picture, view], rng))
+        values = functional.mse_loss(values, targets[picture])
+        people = functional.cross_entropy(people, pictures.people[picture])
+        optimiser.zero_grad()
+        (values + plan.identity * people).backward()
+        nn.utils.clip_grad_norm_(pupil.parameters(), 1.0)
+        optimiser.step()
+        schedule.step()
+        sums += torch.stack([values, people]).detach() * len(part)
+    values, people = (sums / count).tolist()
+    return {"values": round(values, 4), "people": round(people, 4)}
 
 
 def columns(kind: str) -> list[int]:
