@@ -3,15 +3,15 @@
 Every group of subjects that could be a fold is a column, and columns are chosen so that each
 subject is in exactly one: a set partition (Balas & Padberg, SIAM Review 18, 1976), solved by HiGHS
 through `scipy.optimize.milp`. Written so, folds have no numbers whose exchange would be another
-solution, and the pain share of a fold is a constant of its column: no ratio of variables, nothing
-to make linear.
+solution, and the pain share of a fold is a constant of its column: there is no ratio to make
+linear.
 
 There are 53,130 groups of five out of 25. Most of them can be ruled out before HiGHS begins: a
 bound on the spread is raised step by step, and at each step only those columns enter that could be
 in a partition of at most this spread. The first step that has a solution has the best one.
 
-Arrays: groups int64 (G, m), subjects' numbers in each; values (G,), a group's frames, pain frames
-or pain share; totals over all subjects.
+Arrays: groups int64 (G, m), the subjects' numbers in each; counts int64 (S,), each subject's frames
+or pain frames; values (G,), a group's frames, pain frames or pain share.
 """
 
 from dataclasses import dataclass
@@ -24,10 +24,11 @@ from scipy.sparse import csc_array, eye_array, hstack
 
 from paincore import PaincoreError
 
-MOST_GROUPS = 1_000_000  # more than 30 subjects in five folds have; they are all listed in memory
+MOST_GROUPS = 1_000_000  # all are listed in memory; 30 subjects in five folds have fewer, 35 more
+GROWTH = 1.25  # in columns from one step to the next, lest steps are many
 SECONDS = 900  # for one program; most take less than one
 ROUNDING = 1e-6  # in a limit on whole numbers
-OUT_OF_TIME = 1  # scipy's status
+OPTIMAL, INFEASIBLE = 0, 2  # what scipy's status says
 
 
 class PartitionError(PaincoreError):
@@ -66,7 +67,7 @@ def most_even_partition(
     `frames` and `pain` int (S,) count each subject's; `start` int (folds, S / folds) is any
     partition, taken where it is already as good as can be. Returns int64 (folds, S / folds), each
     row sorted, and rows by their first subject. Raises PartitionError with what was proven if HiGHS
-    runs out of time, and for more subjects than can be listed. Chapter 03.
+    stops before the end, and for more subjects than can be listed. Chapter 03.
     """
     size = len(frames) // folds
     if comb(len(frames), size) > MOST_GROUPS:
@@ -76,105 +77,109 @@ def most_even_partition(
         )
     groups = np.array(list(combinations(range(len(frames)), size)))
     frames, pain = np.asarray(frames, np.int64), np.asarray(pain, np.int64)
-    counts = {"pain": pain[groups].sum(1), "frames": frames[groups].sum(1)}
-    columns = Columns(groups, counts | {"share": counts["pain"] / counts["frames"]}, len(frames))
+    values = {"pain": pain[groups].sum(1), "frames": frames[groups].sum(1)}
+    columns = Columns(groups, values | {"share": values["pain"] / values["frames"]}, len(frames))
     limits: dict[str, float] = {}
-    for measure, total in (("pain", pain.sum()), ("frames", frames.sum()), ("share", None)):
-        chosen = _least_spread(columns, measure, total, limits, start)
+    for measure, counts in (("pain", pain), ("frames", frames), ("share", None)):
+        chosen = _least_spread(columns, measure, counts, limits, start)
         start = columns.groups[chosen]
         limits[measure] = np.ptp(columns.values[measure][chosen])
-        if total is not None:
-            columns = columns.only(
-                possible(columns.groups, columns.values[measure], limits[measure], total)
-            )
+        if counts is not None:
+            columns = columns.only(possible(columns.groups, counts, limits[measure]))
     return start[np.argsort(start[:, 0])]
 
 
 def _least_spread(
-    columns: Columns, measure: str, total: int | None, limits: dict, start: np.ndarray
+    columns: Columns, measure: str, counts: np.ndarray | None, limits: dict, start: np.ndarray
 ) -> np.ndarray:
     """Positions of the columns of the best partition in `measure`, within `limits` on others.
 
-    `total` None is a measure that does not add up: all columns enter.
+    `counts` are each subject's; None is a measure that does not add up, where all columns enter.
     """
     values = columns.values[measure]
-    least = 0 if total is None else lower_bound(columns, values, total)
+    spread = 0 if counts is None else lower_bound(columns.groups, counts)
     known = columns.find(start)
-    if known is not None and np.ptp(values[known]) <= least:
+    if known is not None and np.ptp(values[known]) <= spread:
         return known
-    if total is None:
-        return _solve(columns, limits, measure, np.inf)
-    step, chosen = 0, None
-    while chosen is None:
-        spread = least + step
-        places = possible(columns.groups, values, spread, total)
-        if len(places):
-            chosen = _solve(columns.only(places), limits, measure, spread)
-        step = max(1, 2 * step)
-    return places[chosen]
+    step, tried = 0, 0
+    while counts is not None:
+        places = possible(columns.groups, counts, spread + step)
+        if len(places) == len(values):
+            break
+        if len(places) > GROWTH * tried:
+            tried = len(places)
+            chosen = _solve(columns.only(places), limits, measure, spread + step)
+            if chosen is not None:
+                return places[chosen]
+        step += max(1, step // 4)
+    return _solve(columns, limits, measure, np.inf)
 
 
-def lower_bound(columns: Columns, values: np.ndarray, total: int) -> int:
+def lower_bound(groups: np.ndarray, counts: np.ndarray) -> int:
     """The smallest spread that `possible` does not rule out: no partition has less."""
     too_small, large = -1, 1
-    while not len(possible(columns.groups, values, large, total)):
+    while not len(possible(groups, counts, large)):
         too_small, large = large, 2 * large
     while large - too_small > 1:
         middle = (large + too_small) // 2
-        if len(possible(columns.groups, values, middle, total)):
+        if len(possible(groups, counts, middle)):
             large = middle
         else:
             too_small = middle
     return large
 
 
-def possible(groups: np.ndarray, values: np.ndarray, spread: int, total: int) -> np.ndarray:
+def possible(groups: np.ndarray, counts: np.ndarray, spread: int) -> np.ndarray:
     """Positions of the groups that could be in a partition of at most this spread; maybe none.
 
-    `values` are whole numbers that add up to `total` in every partition. What is ruled out is in no
-    such partition; what is left need not be in one.
+    `counts` are each subject's, int (S,), which add up in groups. What is ruled out is in no such
+    partition; what is left need not be in one.
     """
     places = np.arange(len(groups))
     while True:
-        members, value = groups[places], values[places]
-        fits = _fits(members, value, spread, total, int(groups.max()) + 1)
+        fits = _fits(groups[places], counts, spread)
         if fits.all():
             return places
         places = places[fits]
 
 
-def _fits(
-    groups: np.ndarray, values: np.ndarray, spread: int, total: int, subjects: int
-) -> np.ndarray:
-    """One round of `possible`: bool (G,)."""
-    folds = subjects // groups.shape[1]
-    lightest, heaviest = np.full(subjects, np.inf), np.full(subjects, -np.inf)
+def _fits(groups: np.ndarray, counts: np.ndarray, spread: int) -> np.ndarray:
+    """One round of `possible`: bool (G,).
+
+    The folds of people who are in no group together are different folds; what these hold at least
+    bounds the largest and the smallest fold, and what the other groups may hold.
+    """
+    size, total = groups.shape[1], counts.sum()
+    folds, values = len(counts) // size, counts[groups].sum(1)
+    lightest, heaviest = np.full(len(counts), np.inf), np.full(len(counts), -np.inf)
     np.minimum.at(lightest, groups, values[:, None])
     np.maximum.at(heaviest, groups, values[:, None])
     if np.isinf(lightest).any():
         return np.zeros(len(groups), bool)  # somebody is in no group
-    mean = total / folds
-    apart = _never_together(groups, lightest, mean, folds - 1)
-    above = lightest[apart].sum()  # what these subjects' folds hold at least
-    largest = max(lightest.max(), np.ceil(mean))  # the largest fold has no less
-    smallest = min(heaviest.min(), np.floor(mean), np.floor((total - above) / (folds - len(apart))))
-    has = np.isin(groups, apart)
-    own = np.where(has, lightest[groups], 0).sum(1)
-    others = folds - len(apart) - ~has.any(1)
-    room = total - (above - own) - others * (largest - spread)
-    return (values >= largest - spread) & (values <= np.minimum(smallest + spread, room))
+    largest, smallest = max(lightest.max(), np.ceil(total / folds)), heaviest.min()
+    apart, below = _apart(groups, lightest, folds - 1), np.full(len(groups), np.inf)
+    for number in range(len(apart) + 1):
+        few = apart[:number]
+        inside = np.isin(groups, few)
+        others = np.sort(np.delete(counts, few))[: number * (size - 1)]
+        above = max(lightest[few].sum(), counts[few].sum() + others.sum())
+        largest = max(largest, np.ceil(above / max(1, number)))
+        smallest = min(smallest, (total - above) // (folds - number))
+        rest = folds - number - ~inside.any(1)
+        own = np.where(inside, lightest[groups], 0).sum(1)
+        above = np.where(inside.any(1), lightest[few].sum() - own, above)
+        below = np.minimum(below, total - above - rest * (largest - spread))
+    return (values >= largest - spread) & (values <= np.minimum(below, smallest + spread))
 
 
-def _never_together(groups: np.ndarray, lightest: np.ndarray, mean: float, most: int) -> list[int]:
-    """Up to `most` subjects whose every group lies above the mean and holds one of them only."""
+def _apart(groups: np.ndarray, lightest: np.ndarray, most: int) -> list[int]:
+    """Up to `most` subjects no two of whom are in a group together, the heaviest first."""
     together = np.zeros((len(lightest),) * 2, bool)
     for i, j in combinations(range(groups.shape[1]), 2):
         together[groups[:, i], groups[:, j]] = together[groups[:, j], groups[:, i]] = True
     apart: list[int] = []
     for subject in np.argsort(-lightest, kind="stable"):
-        if lightest[subject] <= mean or len(apart) == most:
-            break
-        if not together[subject, apart].any():
+        if len(apart) < most and not together[subject, apart].any():
             apart.append(int(subject))
     return apart
 
@@ -215,14 +220,17 @@ def _solve(
         constraints=rows,
         options={"time_limit": SECONDS, "mip_rel_gap": 0},
     )
-    if result.status == OUT_OF_TIME:
+    if result.status == INFEASIBLE:
+        return None
+    if result.status != OPTIMAL:
         found = "none was found" if result.x is None else f"the best found has {result.fun:g}"
+        bound = result.mip_dual_bound
+        proven = "" if bound is None else f" and none can have less than {bound:g}"
         raise PartitionError(
-            f"in {SECONDS} s the smallest spread of {measure} was not proven: {found}, and no "
-            f"partition can have less than {result.mip_dual_bound:g}. Take the design "
-            "pair_and_shuffle."
+            f"the smallest spread of {measure} was not proven, {found}{proven}: {result.message} "
+            "Take the design pair_and_shuffle."
         )
-    return None if result.x is None else np.flatnonzero(result.x[:count] > 0.5)
+    return np.flatnonzero(result.x[:count] > 0.5)
 
 
 def _incidence(groups: np.ndarray, subjects: int) -> tuple[csc_array, csc_array]:
