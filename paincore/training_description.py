@@ -31,6 +31,7 @@ from paincore.configuration import ADAM, BATCH, EPOCHS, Configuration
 from paincore.encoders import load_encoder
 from paincore.folds import Fold
 from paincore.framestore import FrameStore
+from paincore.profiles import profile_named
 from paincore.runs import Run
 from paincore.task import Task, select
 
@@ -268,12 +269,13 @@ def margin_sentence(name: str, predictions: pd.DataFrame) -> str:
     scores, always = (fold_values(part, "f1") for part in (predictions, always_pain(predictions)))
     margins = (scores - always).dropna()
     mean = margins.mean()
-    met = "That is met" if mean >= MARGIN else "**That is not met**"
+    here = "it is" if mean >= MARGIN else "**it is not**"
     return (
         f"{name}'s F1 lies {abs(mean):.2f} {'above' if mean > 0 else 'below'} that of always "
         f"saying pain ({number(always.mean())}), on average over folds, and above it in "
         f"{(margins > 0).sum()} of {len(margins)}. If the engine is right, it is at least "
-        f"{MARGIN:.2f} above on the demo corpus. {met} here."
+        f"{MARGIN:.2f} above on the {profile_named('demo').frames:,} frames of the demo; here, on "
+        f"{len(seeds_of(predictions)[0]):,}, {here}."
     )
 
 

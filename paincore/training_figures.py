@@ -35,6 +35,7 @@ FOLDS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9")
 SMOOTHED = 15  # steps of a moving mean, fewer in a short training
 KNOWS_NOTHING = {"loss": np.log(2), "accuracy": 0.5}
 BINS = 8
+TICKS = np.linspace(0, 1, 6)
 
 
 def fold_colour(place: int) -> str:
@@ -70,7 +71,7 @@ def balance(corpus, draws: pd.DataFrame) -> Figure:
         bars = axes.bar(places + offset, draws[column], 0.25, color=colour, label=label)
         axes.bar_label(bars, fmt="%.0f", padding=2, fontsize=7.5, color=MUTED)
     axes.axhline(50, color=PAPER, linestyle="--", lw=0.8, zorder=0)
-    axes.set(xlabel="fold", ylabel="pain (% of samples)", ylim=(0, 64))
+    axes.set(xlabel="fold", ylabel="pain (% of samples)", ylim=(0, 70))
     axes.set_xticks(places, draws["fold"])
     axes.grid(axis="y")
     axes.legend(loc="upper center", ncols=3, fontsize=8, borderaxespad=0)
@@ -170,6 +171,7 @@ def curves(corpus, tested: dict[str, pd.DataFrame]) -> Figure:
         )
         for axes, kind in ((roc, "ROC"), (precision, "precision and recall")):
             axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
+            axes.set(xticks=TICKS, yticks=TICKS)
             axes.set_title(f"{model}: {kind}")
     pooled = Line2D([], [], color="black", lw=1.8, marker="o", label="pooled")
     chance = Line2D([], [], color=PAPER, lw=0.8, linestyle="--", label="chance")
@@ -209,7 +211,7 @@ def reliability(corpus, tested: dict[str, pd.DataFrame]) -> Figure:
             axes.plot(said, found, color=colour, marker=marker, ms=5, lw=1.1, label=label)
         axes.axline((0, 0), slope=1, color=PAPER, linestyle="--", lw=0.8)
         axes.set(xlabel="predicted probability of pain", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-        axes.set_aspect("equal")
+        axes.set(xticks=TICKS, yticks=TICKS, aspect="equal")
         axes.set_title(model)
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), fontsize=8)
     grid[0].set_ylabel("share of pain")

@@ -143,11 +143,11 @@ def test_the_margin_over_always_pain_flips_with_the_predictions():
     sentence = description.margin_sentence("ViT", good)
     assert " above that of always" in sentence
     assert "in 5 of 5" in sentence
-    assert "That is met here" in sentence
+    assert "here, on 500, it is." in sentence
     sentence = description.margin_sentence("ViT", flipped(good))
     assert " below that of always" in sentence
     assert "in 0 of 5" in sentence
-    assert "**That is not met** here" in sentence
+    assert "here, on 500, **it is not**." in sentence
 
 
 def test_a_difference_flips_its_sign_and_its_word():
