@@ -18,7 +18,6 @@ from paincore.configuration import Configuration
 from paincore.folds import Fold, check_leakage
 from paincore.framestore import FrameStore
 
-
 DECISIVE = (
     "configuration",
     "encoders",

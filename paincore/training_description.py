@@ -19,6 +19,7 @@ from paincore.comparison import (
     Difference,
     always_pain,
     bootstrap,
+    by_setting,
     difference,
     fold_scores,
     fold_values,
@@ -65,6 +66,7 @@ def inferred_table() -> pd.DataFrame:
     """What the paper leaves open about the models, and how it is decided: `vit.INFERRED`."""
     table = pd.DataFrame(vit.INFERRED)
     table["protocol"] = table["protocol"].map(PROTOCOLS)
+    table["decision"] = table["decision"].str.replace("`", "")  # a table knows no Markdown
     return table.set_axis(["left open", "protocol", "decided here (inferred)", "because"], axis=1)
 
 
@@ -127,7 +129,7 @@ def parameters_table(configurations: Iterable[Configuration]) -> pd.DataFrame:
         counts = vit.parameter_counts(model).set_index("part")
         counts.loc["all"] = counts.sum()
         table[name] = counts.apply(_in_words, axis=1)
-    return pd.DataFrame(table).reset_index()
+    return pd.DataFrame(table).rename_axis("part of the model").reset_index()
 
 
 def left_out_table(store: FrameStore, configurations: Iterable[Configuration]) -> pd.DataFrame:
@@ -171,6 +173,16 @@ def histories(runs: Iterable[Run]) -> pd.DataFrame:
     return pd.concat(parts).groupby(keys, sort=False, as_index=False).mean()
 
 
+def by_model(runs: Iterable[Run]) -> dict[str, pd.DataFrame]:
+    """The predictions of runs of one configuration a model, under the names of `MODELS`."""
+    return {MODELS[model]: table for model, table in by_setting(runs, "model").items()}
+
+
+def named(baselines: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """The baselines that there are under the names that the book gives them."""
+    return {name: baselines[key] for key, name in BASELINES.items() if key in baselines}
+
+
 def scores_table(tested: dict[str, pd.DataFrame], draws: pd.DataFrame) -> pd.DataFrame:
     """Scores of each model: a row a fold, mean ± sd over folds, and pooled with an interval."""
     rows = []
@@ -178,18 +190,17 @@ def scores_table(tested: dict[str, pd.DataFrame], draws: pd.DataFrame) -> pd.Dat
         scores, pooled = fold_scores(predictions), pooled_scores(predictions)
         for row in scores.to_dict("records"):
             cells = {label: number(row[score]) for score, label in COLUMNS.items()}
-            rows.append({"model": model, "fold": f"{row['fold']:.0f}"} | _counts(row) | cells)
+            rows.append({"model": model, "fold": f"{row['fold']:.0f}", "pain": _share(row)} | cells)
         cells = {label: spread(scores[score]) for score, label in COLUMNS.items()}
-        rows.append({"model": model, "fold": "mean ± sd", "frames": "", "pain": ""} | cells)
+        rows.append({"model": model, "fold": "mean ± sd", "pain": ""} | cells)
         cells = {label: number(pooled[score]) for score, label in COLUMNS.items()}
         cells |= {label: _pooled(predictions, draws, score) for score, label in SHOWN.items()}
-        rows.append({"model": model, "fold": "pooled"} | _counts(pooled) | cells)
+        rows.append({"model": model, "fold": "pooled", "pain": _share(pooled)} | cells)
     return pd.DataFrame(rows)
 
 
-def _counts(scores: Mapping) -> dict[str, str]:
-    share = scores["pain"] / scores["frames"]
-    return {"frames": f"{scores['frames']:.0f}", "pain": f"{100 * share:.0f} %"}
+def _share(scores: Mapping) -> str:
+    return f"{scores['pain']:.0f} of {scores['frames']:.0f}"
 
 
 def _pooled(predictions: pd.DataFrame, draws: pd.DataFrame, score: str) -> str:
@@ -206,7 +217,7 @@ def comparison_table(arms: dict[str, pd.DataFrame], draws: pd.DataFrame) -> pd.D
             cells[f"{label}, folds"] = spread(fold_values(predictions, score))
             cells[f"{label}, pooled"] = _pooled(predictions, draws, score)
         frames = sum(len(part) for part in seeds_of(predictions)[:1])
-        rows.append({"": name, "frames": f"{frames}"} | cells)
+        rows.append({"predicted by": name, "frames": f"{frames}"} | cells)
     return pd.DataFrame(rows)
 
 

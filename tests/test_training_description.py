@@ -3,11 +3,11 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from paincore.folds import Fold
 
 from paincore import training_description as description
 from paincore.comparison import VIEWS, Difference, subject_draws
 from paincore.configuration import configure
+from paincore.folds import Fold
 from paincore.framestore import FrameStore
 from paincore.runs import Run
 from paincore.training_description import MINUS
@@ -42,7 +42,7 @@ def folds(store) -> list[Fold]:
 
 def counts(**settings) -> pd.DataFrame:
     table = description.parameters_table([configure(backbone="random", **settings)])
-    return table.set_index("part")
+    return table.set_index("part of the model")
 
 
 def test_what_the_models_hold_is_what_is_known_of_vit_b16():
@@ -88,6 +88,12 @@ def test_draws_are_half_pain_and_test_samples_stay_as_they_are(store, folds):
     assert table["drawn"].between(30, 70).all()
 
 
+def test_baselines_that_are_there_have_their_names_in_order():
+    table = predictions()
+    names = description.named({"chance": table, "blendshapes": table})
+    assert list(names) == ["52 blendshapes", "chance"]
+
+
 def test_histories_are_averaged_over_seeds(tmp_path):
     runs = []
     for number, loss in enumerate((1.0, 3.0)):
@@ -119,7 +125,7 @@ def test_scores_are_printed_by_fold_over_folds_and_pooled_with_an_interval():
     table = known()
     rows = description.scores_table({"ViT": table}, subject_draws(table)).set_index("fold")
     assert rows["F1"].tolist() == ["1.00", "0.50", "0.75 ± 0.35", "0.75 [0.75, 0.75]"]
-    assert rows.loc["pooled", ["frames", "pain"]].tolist() == ["16", "50 %"]
+    assert rows.loc[["1", "pooled"], "pain"].tolist() == ["4 of 8", "8 of 16"]
     row = description.comparison_table({"x": table}, subject_draws(table)).iloc[0]
     assert row["F1, folds"] == "0.75 ± 0.35"
     assert row["F1, pooled"] == "0.75 [0.75, 0.75]"
