@@ -238,3 +238,14 @@ def test_findings_say_what_was_not_compared_and_name_each_baseline():
     assert description.NOT_COMPARED not in said
     assert said.count("\n- ") == 11
     assert "nan" not in said
+
+
+def test_a_second_seed_with_the_same_predictions_changes_no_finding():
+    table = predictions(folds=5, subjects=5)
+    twice = pd.concat([table.assign(seed=0), table.assign(seed=1)], ignore_index=True)
+    draws = subject_draws(table)
+    one, two = (
+        description.findings({"ViT": part, "ViViT": part}, {"landmarks": table}, None, part, draws)
+        for part in (table, twice)
+    )
+    assert one == two
