@@ -27,7 +27,7 @@ from paincore import PaincoreError
 MOST_GROUPS = 1_000_000  # all are listed in memory; 30 subjects in five folds have fewer, 35 more
 GROWTH = 1.25  # in columns from one step to the next, lest steps are many
 SECONDS = 900  # for one program; most take less than one
-ROUNDING = 1e-6  # in a limit on whole numbers
+ROUNDING = 0.5  # of limits on whole numbers: HiGHS needs room about what it found
 OPTIMAL, INFEASIBLE = 0, 2  # what scipy's status says
 
 
@@ -101,18 +101,18 @@ def _least_spread(
     known = columns.find(start)
     if known is not None and np.ptp(values[known]) <= spread:
         return known
-    step, tried = 0, 0
-    while counts is not None:
+    tried, step = 0, 0
+    every = 0 if counts is None else len(possible(columns.groups, counts, counts.sum()))
+    while tried < every:
         places = possible(columns.groups, counts, spread + step)
-        if len(places) == len(values):
-            break
-        if len(places) > GROWTH * tried:
-            tried = len(places)
-            chosen = _solve(columns.only(places), limits, measure, spread + step)
+        if len(places) > min(GROWTH * tried, every - 1):
+            chosen = _solve(columns.only(places), limits, measure, spread, spread + step)
             if chosen is not None:
                 return places[chosen]
-        step += max(1, step // 4)
-    return _solve(columns, limits, measure, np.inf)
+            tried, spread, step = len(places), spread + step + 1, 0
+        else:
+            step += max(1, step // 4)
+    return _solve(columns, limits, measure, spread, np.inf)
 
 
 def lower_bound(groups: np.ndarray, counts: np.ndarray) -> int:
@@ -185,23 +185,25 @@ def _apart(groups: np.ndarray, lightest: np.ndarray, most: int) -> list[int]:
 
 
 def _solve(
-    columns: Columns, limits: dict[str, float], measure: str, most: float
+    columns: Columns, limits: dict[str, float], measure: str, least: float, most: float
 ) -> np.ndarray | None:
     """Positions of the columns with the smallest spread of `measure`, at most `most`, or None.
+
+    No partition has a spread below `least`: HiGHS need not prove that of one that has it.
 
     Variables: how much of each column is chosen; for two subjects whether they are together, which
     alone is branched on (where these are whole, the columns are: Ryan & Foster 1981); of each
     measure, its smallest and its largest fold.
     """
-    limits = {**limits, measure: most}
+    bounds = {name: (0, limit) for name, limit in limits.items()} | {measure: (least, most)}
     cover, together = _incidence(columns.groups, columns.subjects)
     pairs, count = together.shape
-    ends = 2 * len(limits)
+    ends = 2 * len(bounds)
     rows = [
         LinearConstraint(_beside(cover, pairs + ends), 1, 1),
         LinearConstraint(hstack([together, -eye_array(pairs), _nothing(pairs, ends)]), 0, 0),
     ]
-    for place, (name, limit) in enumerate(limits.items()):
+    for place, (name, (lower, upper)) in enumerate(bounds.items()):
         folds = _beside(cover * columns.values[name], pairs + ends).tolil()
         smallest, largest = folds.copy(), folds
         smallest[:, count + pairs + 2 * place] = -1
@@ -211,7 +213,7 @@ def _solve(
         rows += [
             LinearConstraint(smallest.tocsc(), 0, np.inf),
             LinearConstraint(largest.tocsc(), -np.inf, 0),
-            LinearConstraint(width, -np.inf, limit + ROUNDING),
+            LinearConstraint(width, lower, upper + ROUNDING),
         ]
     result = milp(
         width[0],

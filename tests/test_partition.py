@@ -80,6 +80,24 @@ def test_a_perfectly_even_partition_of_25_people_is_found_where_there_is_one():
     assert spreads(found, frames, pain) == (0, 0, 0)
 
 
+@pytest.mark.parametrize(
+    ("frames", "pain"),
+    [
+        # Some groups are in no partition whatever its spread, so that the columns are never all in.
+        (
+            [295, 35, 176, 348, 136, 168, 374, 50, 201, 281, 142, 126, 103, 148, 375],
+            [188, 1, 124, 336, 113, 21, 146, 29, 64, 13, 98, 41, 69, 24, 325],
+        ),
+        # HiGHS gives up on these where limits leave it no room.
+        ([1, 4, 2, 3, 4, 3, 4, 3, 1, 3], [1, 2, 1, 0, 4, 2, 2, 3, 1, 3]),
+        ([3, 4, 2, 3, 2, 1, 1, 1, 3, 2], [0, 3, 0, 2, 1, 0, 1, 1, 0, 2]),
+    ],
+)
+def test_a_search_comes_to_an_end_with_everybody_in_one_fold(frames, pain):
+    found = most_even_partition(np.array(frames), np.array(pain), 5, in_order(len(frames), 5))
+    assert sorted(found.ravel()) == list(range(len(frames)))
+
+
 def test_two_heavy_subjects_are_never_put_together():
     pain = np.array([1700, 1650, *range(3, 26)])
     found = most_even_partition(np.full(25, 2000), pain, 5, in_order(25, 5))
