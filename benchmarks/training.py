@@ -23,13 +23,13 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import torch
-from paincore.folds import make_folds
 from torch.utils.flop_counter import FlopCounterMode
 from transformers.models.vit.configuration_vit import ViTConfig
 from transformers.models.vit.modeling_vit import ViTForImageClassification, ViTModel
 
 from paincore.configuration import ADAM, BATCH, configure
 from paincore.corpus import open_corpus
+from paincore.folds import make_folds
 from paincore.inputs import Feed, keep_states
 from paincore.optimisation import optimise
 from paincore.registration import registered

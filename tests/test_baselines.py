@@ -5,7 +5,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from dask.distributed import LocalCluster
-from paincore.folds import Fold
 from scipy.special import expit
 
 from paincore.baselines import (
@@ -18,6 +17,7 @@ from paincore.baselines import (
     predictions,
     regression,
 )
+from paincore.folds import Fold
 from paincore.manifest import fetch
 from paincore.metrics import PREDICTIONS
 from paincore.registration.blendshapes import BlendshapeReader
