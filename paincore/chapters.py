@@ -195,8 +195,26 @@ def _prepare_for_reading(book: nbformat.NotebookNode, inputs: dict, banner: str)
         if "injected-parameters" in cell.metadata.get("tags", []):
             cell.metadata["tags"].append("hide-input")
             cell.metadata["mystnb"] = {"code_prompt_show": "What was set in this run"}
+    _drop_progress_bars(book)
     # Through JSON, so that it compares equal to what is read back.
     book.metadata["paincore"] = json.loads(json.dumps(inputs))
+
+
+def _drop_progress_bars(book: nbformat.NotebookNode) -> None:
+    """Take out output widgets, in which progress bars run: a page would look for them online."""
+    view = "application/vnd.jupyter.widget-view+json"
+    kept = book.metadata.get("widgets", {}).get("application/vnd.jupyter.widget-state+json", {})
+    models = kept.get("state", {})
+    bars = {name for name, model in models.items() if model["model_name"] == "OutputModel"}
+    for name in bars:
+        del models[name]
+    for cell in book.cells:
+        if "outputs" in cell:
+            cell.outputs = [
+                output
+                for output in cell.outputs
+                if output.get("data", {}).get(view, {}).get("model_id") not in bars
+            ]
 
 
 def execute_chapters(
