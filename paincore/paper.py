@@ -6,6 +6,8 @@ name is not here, and is never read off a figure. Shares are per cent of frames.
 authors' released notebook writes out has RELEASED in its name.
 """
 
+from typing import NamedTuple
+
 FRAMES = 48398
 """Frames of UNBC-McMaster (section 3.1)."""
 
@@ -35,6 +37,68 @@ RELEASED_FOLD_FRAMES = (8054, 7729, 10390, 9940, 12285)
 
 CLIP_FRAMES = 4
 """Subsequent frames in one 2x2 grid of the video transformer (section 3.1)."""
+
+DEPTHS = (2, 4, 6, 8, 10, 12)
+"""Numbers of unfrozen attention layers that are tried (section 4.1)."""
+
+START_RATE = 2e-4
+"""Adam's learning rate while the layers are tried (section 4)."""
+
+RATES = (2e-2, 2e-3, 2e-4, 2e-5, 2e-6)
+"""Learning rates that are tried: the first, ten and a hundred times more and less (section 4.2)."""
+
+MIXUP_ALPHA = 0.8
+"""The best of the three values that are tried, and the only one printed (section 4.4)."""
+
+CHOSEN = {
+    "vit": {"unfrozen_layers": 12, "learning_rate": 2e-5},
+    "vivit": {"unfrozen_layers": 6, "learning_rate": 2e-4},
+}
+"""The best depth and rate of each model: ViT-1 and ViViT-1 (section 4.2)."""
+
+CHOSEN_SECOND = {"vivit": {"unfrozen_layers": 6, "learning_rate": 2e-6}}
+"""The second best rate, ViViT-2 (section 4.2)."""
+
+PRINTED_F1 = {
+    ("vit", "layers", 12): 0.47,
+    ("vit", "layers", 6): 0.45,
+    ("vivit", "layers", 6): 0.55,
+    ("vivit", "layers", 12): 0.53,
+    ("vit", "rate", 2e-5): 0.55,
+    ("vit", "rate", 2e-6): 0.50,
+    ("vivit", "rate", 2e-4): 0.55,
+    ("vivit", "rate", 2e-6): 0.49,
+    ("vit", "sam", 0.05): 0.50,
+    ("vivit", "sam", 0.05): 0.40,
+    ("vit", "mixup", 0.8): 0.52,
+    ("vivit", "mixup", 0.8): 0.52,
+}
+"""Mean F1 over folds by model, step and value, where the text prints it (sections 4.1 to 4.4).
+
+The bars of Figures 3, 4, 6 and 7 beyond these have no number in the text, nor have the folds of
+Figure 5. SAM has the value of its rho.
+"""
+
+
+class Result(NamedTuple):
+    """A row of Table 1; None where it prints a dash."""
+
+    name: str
+    f1: float | None
+    f1_sd: float | None
+    auc: float | None
+
+
+TABLE_1 = (
+    Result("CDL", 0.46, 0.18, None),
+    Result("PFDL", 0.47, 0.20, None),
+    Result("SPTS + CAPP", None, None, 0.84),
+    Result("SPTS + SAPP + CAPP", None, None, 0.85),
+    Result("ViT-1", 0.55, 0.15, 0.88),
+    Result("ViViT-1", 0.55, 0.13, 0.86),
+    Result("ViViT-2", 0.49, 0.04, 0.76),
+)
+"""Table 1: mean and standard deviation of F1 over folds, mean AUC. The first four are others'."""
 
 
 def pspi_shares() -> dict[str, float]:
