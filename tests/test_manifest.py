@@ -90,8 +90,8 @@ def test_faces_of_real_people_are_not_shown_unless_the_reader_says_so():
 
 def test_what_the_repository_holds_is_what_the_manifest_says():
     held = [a for a in load_manifest().assets.values() if a.sources[0].kind == "repository"]
-    assert [asset.name for asset in held] == ["head"]
-    assert [asset_state(asset) for asset in held] == ["here"]
+    assert [asset.name for asset in held] == ["head", "backbone-movement", "backbone-general"]
+    assert [asset_state(asset) for asset in held] == ["here"] * 3
 
 
 @pytest.mark.parametrize(
