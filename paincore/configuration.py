@@ -12,6 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from paincore import PaincoreError
 
+MODELS = {"vit": "ViT", "vivit": "ViViT"}
+"""The models' names in the paper."""
+
 BATCH = 16
 EPOCHS = 1
 ADAM = {"betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0}
@@ -84,7 +87,7 @@ class Configuration(BaseModel):
     @property
     def title(self) -> str:
         """A short name for figures and progress displays, such as "ViT 12 layers, 2e-4, SAM"."""
-        parts = [{"vit": "ViT", "vivit": "ViViT"}[self.model] + f" {self.unfrozen_layers} layers"]
+        parts = [f"{MODELS[self.model]} {self.unfrozen_layers} layers"]
         exponent = math.floor(math.log10(self.learning_rate))
         parts.append(f"{self.learning_rate / 10**exponent:.3g}e{exponent}")
         parts += ["SAM"] if self.sam else []

@@ -6,12 +6,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Patch, Rectangle
 from torch import nn
 
-from paincore.configuration import Configuration
+from paincore.configuration import MODELS, Configuration
 from paincore.figures import MUTED, THIS, may_be_shown, new_figure, show_face, styled
 from paincore.registration_description import rising_clip
 from paincore.registration_figures import draw_patches
 from paincore.sampling import CLIP
-from paincore.training_description import MODELS, count_of, model_of
+from paincore.training_description import count_of, model_of
 from paincore.vit import PainTransformer
 
 FROZEN, TOKEN, CLS = "#D5D9DF", "#F1F2F4", "#F0E442"

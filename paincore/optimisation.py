@@ -42,9 +42,7 @@ def optimise(
     with _progress(len(targets), show_progress) as advance:
         for start, batch in _read_ahead(feed, samples.train, draws, task.device):
             target = targets[start : start + BATCH]
-            loss, logits = step(
-                lambda b=batch: model.above(feed.hidden(b), feed.depth or 0), target
-            )
+            loss, logits = step(lambda b=batch: feed.logits(b), target)
             losses.append(loss.detach())
             right.append(((logits[:, 1] > logits[:, 0]) == (target > 0.5)).float().mean())
             if len(losses) % CHECKED == 0:

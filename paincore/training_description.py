@@ -28,7 +28,7 @@ from paincore.comparison import (
     pooled_value,
     seeds_of,
 )
-from paincore.configuration import ADAM, BATCH, EPOCHS, Configuration
+from paincore.configuration import ADAM, BATCH, EPOCHS, MODELS, Configuration
 from paincore.encoders import load_encoder
 from paincore.folds import Fold
 from paincore.framestore import FrameStore
@@ -36,7 +36,6 @@ from paincore.profiles import profile_named
 from paincore.runs import Run
 from paincore.task import Task, select
 
-MODELS = {"vit": "ViT", "vivit": "ViViT"}
 BASELINES = {
     "landmarks": "66 landmarks",
     "blendshapes": "52 blendshapes",
