@@ -17,9 +17,10 @@ import pandas as pd
 
 from paincore import PaincoreError, paper
 from paincore.comparison import fold_scores, predictions_of
-from paincore.configuration import SAM_RHO, Configuration
+from paincore.configuration import MODELS, SAM_RHO, Configuration, configure
 from paincore.folds import Fold
 from paincore.framestore import FrameStore
+from paincore.profiles import Profile
 from paincore.runs import Run
 from paincore.sweep import Failure, Sweep
 
@@ -41,6 +42,17 @@ class Trial(NamedTuple):
     step: str
     value: float
     configuration: Configuration
+
+
+def start_configurations(profile: Profile, model: str | None = None) -> list[Configuration]:
+    """What the search of "vit", of "vivit" or, with None, of both starts from in a profile.
+
+    Raises ConfigurationError for another model. Chapters 05 and 06.
+    """
+    common = {"backbone": profile.backbone, "precision": profile.precision}
+    strides = {"vit": 1, "vivit": profile.clip_stride}
+    models = MODELS if model is None else [model]
+    return [configure(model=m, clip_stride=strides.get(m, 1), **common) for m in models]
 
 
 def layer_trials(start: Configuration) -> list[Trial]:
@@ -99,7 +111,11 @@ class Ablation:
         Scores are `fold_scores`. Trials with a failed run have no rows.
         """
         parts = [
-            fold_scores(self.predictions[trial.configuration]).assign(**trial._asdict())
+            fold_scores(table := self.predictions[trial.configuration]).assign(
+                step=trial.step,
+                value=trial.value,
+                configuration=[trial.configuration] * table["fold"].nunique(),
+            )
             for trial in self.trials
             if trial.configuration in self.predictions
         ]
