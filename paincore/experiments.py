@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from paincore import PaincoreError, paper
@@ -106,18 +107,14 @@ class Ablation:
 
     @cached_property
     def scores(self) -> pd.DataFrame:
-        """A row for each trial and fold: step, value, configuration, fold, f1, auc and the others.
+        """A row for each trial and fold: step, value, title, fold, f1, auc and the others.
 
         Scores are `fold_scores`. Trials with a failed run have no rows.
         """
         parts = [
-            fold_scores(table := self.predictions[trial.configuration]).assign(
-                step=trial.step,
-                value=trial.value,
-                configuration=[trial.configuration] * table["fold"].nunique(),
-            )
-            for trial in self.trials
-            if trial.configuration in self.predictions
+            fold_scores(self.predictions[one]).assign(step=step, value=value, title=one.title)
+            for step, value, one in self.trials
+            if one in self.predictions
         ]
         return pd.concat(parts, ignore_index=True)
 
@@ -244,3 +241,53 @@ class _Search:
             self.layers,
             self.rate,
         )
+
+
+class Nested(NamedTuple):
+    """What choosing without the test folds gives: the choice of each fold, and its runs there.
+
+    `chosen` and `runs` are by fold number; `predictions` are those of all folds together.
+    """
+
+    chosen: dict[int, Configuration]
+    runs: dict[int, list[Run]]
+    predictions: pd.DataFrame
+
+
+def choose_nested(
+    sweep: Sweep, store: FrameStore, folds: Sequence[Fold], start: Configuration, seeds: int = 1
+) -> Nested:
+    """The search of one model repeated on each fold's training subjects alone, then tested on it.
+
+    For a fold, the others are the folds of its search: 14 configurations times the other folds,
+    for each fold. The paper chooses on the folds that it reports; this is what it did not do.
+    Raises ExperimentError where a search leaves nothing to choose, or a chosen training failed.
+    Chapter 06, where it is asked for. Varma & Simon 2006.
+    """
+    chosen, runs = {}, {}
+    for outer in folds:
+        inner = inner_folds(folds, outer)
+        best = ablate(sweep, store, inner, [start], seeds=seeds)[start.model].best
+        trained, failures = sweep.train(store, [best], [outer], seeds)
+        if failures:
+            raise ExperimentError(
+                f"fold {outer.number} was decided for {best.title}, and its training failed: "
+                f"{failures[0].message}"
+            )
+        chosen[outer.number], runs[outer.number] = best, trained[best]
+    every = [run for fold in folds for run in runs[fold.number]]
+    return Nested(chosen, runs, predictions_of(every))
+
+
+def inner_folds(folds: Sequence[Fold], outer: Fold) -> list[Fold]:
+    """The other folds, trained without anything that `outer` is tested on."""
+    return [
+        Fold(
+            f"{outer.design}, within fold {outer.number}",
+            fold.number,
+            np.setdiff1d(fold.train, outer.test),
+            fold.test,
+        )
+        for fold in folds
+        if fold.number != outer.number
+    ]
