@@ -9,6 +9,7 @@ was made from; when that is still true, it is not executed again.
 import ast
 import hashlib
 import json
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -254,6 +255,7 @@ def execute_chapters(
             )
             # papermill adds one cell, the injected parameters.
             task = progress.add_task(notebook.stem, total=code_cells + bool(parameters))
+            start = time.monotonic()
             execute_chapter(
                 notebook,
                 executed,
@@ -263,6 +265,7 @@ def execute_chapters(
                 kernel=kernel,
                 on_cell=lambda task=task, **_: progress.advance(task),
             )
+            progress.console.print(f"{notebook.stem}: {time.monotonic() - start:.0f} s")
     return [chapters / notebook.name for notebook in sources]
 
 
