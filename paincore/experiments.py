@@ -17,12 +17,12 @@ import numpy as np
 import pandas as pd
 
 from paincore import PaincoreError, paper
-from paincore.comparison import fold_scores, predictions_of
 from paincore.configuration import MODELS, SAM_RHO, Configuration, configure
 from paincore.folds import Fold
 from paincore.framestore import FrameStore
 from paincore.profiles import Profile
 from paincore.runs import Run
+from paincore.statistics import fold_scores, predictions_of
 from paincore.sweep import Failure, Sweep
 
 STEPS = ("layers", "rate", "sam", "mixup")

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from paincore import paper
-from paincore.comparison import fold_scores
 from paincore.folds import Fold, balance, distances, make_folds
+from paincore.statistics import fold_scores
 
 TITLES = {
     "published": "published",

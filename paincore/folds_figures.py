@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from paincore.comparison import fold_scores
 from paincore.figures import MUTED, PAIN, PAPER, THIS, new_figure, styled
 from paincore.folds import Fold
 from paincore.folds_description import TITLES, people
+from paincore.statistics import fold_scores
 
 SHADES = (1.0, 0.72, 0.5, 0.32, 0.2)  # of a bar's colour, from its largest part on
 

@@ -1,6 +1,6 @@
 """What chapter 04 says of its trainings: tables, and sentences that follow this run's numbers.
 
-Tables of predictions are those of `paincore.comparison`. What is higher or lower is said only where
+Tables of predictions are those of `paincore.statistics`. What is higher or lower is said only where
 the interval of the difference lies on one side of 0; else the two are not told apart.
 """
 
@@ -14,8 +14,14 @@ from transformers.models.vit.configuration_vit import ViTConfig
 from transformers.models.vit.modeling_vit import ViTModel
 
 from paincore import sampling, vit
-from paincore.comparison import (
-    VIEWS,
+from paincore.comparison import VIEWS
+from paincore.configuration import ADAM, BATCH, EPOCHS, MODELS, Configuration
+from paincore.encoders import load_encoder
+from paincore.folds import Fold
+from paincore.framestore import FrameStore
+from paincore.profiles import profile_named
+from paincore.runs import Run
+from paincore.statistics import (
     Difference,
     always_pain,
     bootstrap,
@@ -28,12 +34,6 @@ from paincore.comparison import (
     pooled_value,
     seeds_of,
 )
-from paincore.configuration import ADAM, BATCH, EPOCHS, MODELS, Configuration
-from paincore.encoders import load_encoder
-from paincore.folds import Fold
-from paincore.framestore import FrameStore
-from paincore.profiles import profile_named
-from paincore.runs import Run
 from paincore.task import Task, select
 
 BASELINES = {

@@ -1,6 +1,6 @@
 """The figures of chapter 04: the models, what they are fed, and how they score.
 
-In the style of `paincore.figures`. Tables of predictions are those of `paincore.comparison`. Where
+In the style of `paincore.figures`. Tables of predictions are those of `paincore.statistics`. Where
 a training was repeated with several seeds, curves and confusion matrices are those of the first.
 """
 
@@ -17,7 +17,9 @@ from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from paincore import metrics
-from paincore.comparison import (
+from paincore.configuration import BATCH
+from paincore.figures import MUTED, PAIN, PAPER, THIS, new_figure, sentence_instead, styled
+from paincore.statistics import (
     LEVEL,
     always_pain,
     bootstrap,
@@ -27,8 +29,6 @@ from paincore.comparison import (
     pooled_value,
     seeds_of,
 )
-from paincore.configuration import BATCH
-from paincore.figures import MUTED, PAIN, PAPER, THIS, new_figure, sentence_instead, styled
 from paincore.training_description import NOT_COMPARED, SHOWN, number
 
 FOLDS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9")

@@ -74,7 +74,7 @@ def test_the_closing_sentence_turns_with_what_leaks():
 
 
 def test_scores_of_random_frames_are_of_each_fold_though_all_people_are_in_all():
-    from paincore.comparison import fold_scores
+    from paincore.statistics import fold_scores
 
     folds = make_folds(FRAMES, "random_frames", USABLE)
     predictions = predicted(folds, True)

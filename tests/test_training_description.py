@@ -3,15 +3,16 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from tests.predicted import predictions
 
 from paincore import training_description as description
-from paincore.comparison import VIEWS, Difference, subject_draws
+from paincore.comparison import VIEWS
 from paincore.configuration import configure
 from paincore.folds import Fold
 from paincore.framestore import FrameStore
 from paincore.runs import Run
+from paincore.statistics import Difference, subject_draws
 from paincore.training_description import MINUS
-from tests.test_comparison import predictions
 
 
 @pytest.fixture
@@ -173,7 +174,7 @@ def test_two_that_do_not_differ_are_not_told_apart():
 
 
 def at(low: float, high: float) -> Difference:
-    return Difference((low + high) / 2, low, high, np.array([low, high]))
+    return Difference((low + high) / 2, low, high, np.array([low, high]), 0.1)
 
 
 CHANGES = "**This changes with the backbone**: higher with `movement`, "
