@@ -178,8 +178,8 @@ def _detectable(found: CorrectedT) -> str:
     if np.isnan(found.detectable):
         return ""
     return (
-        f" (a test planned on folds like these would find a difference of "
-        f"{_size(found.detectable)} {100 * POWER:.0f} % of the time)"
+        f" (a test planned on folds like these has {100 * POWER:.0f} % power for a difference of "
+        f"{_size(found.detectable)})"
     )
 
 
