@@ -7,14 +7,16 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
+import pandas as pd
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Column, Table
 
 from paincore import PaincoreError
 from paincore.corpus import Corpus, compare_counts, differences, open_corpus, read_generator
 from paincore.manifest import ROOT, Asset, DataSet, asset_state, fetch, load_manifest
-from paincore.profiles import DEFAULT_PROFILE, PROFILES
+from paincore.profiles import DEFAULT_PROFILE, PROFILES, profile_named
 from paincore.unbc import CorpusError, read_landmarks
 
 STYLES = {"here": "green", "missing": "yellow", "damaged": "red"}
@@ -118,6 +120,51 @@ def register(
         states.add_row(row.state, row.meaning, str(row.frames), row.first_problem)
     console.print(states)
     console.print(f"The store: {store.folder}", soft_wrap=True)
+
+
+@app.command()
+def sweep(
+    model: Annotated[str | None, typer.Option(help="vit or vivit (default: both).")] = None,
+    profile: Profile = DEFAULT_PROFILE,
+    dataset: Annotated[str | None, typer.Option(help="A data set of the manifest.")] = None,
+    data_root: DataRoot = None,
+    results: Results = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1.")] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Address of a dask scheduler, or slurm, pbs, lsf, sge.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes (default: cores).")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Seeds of each run.")] = None,
+    path: Annotated[str, typer.Option(help="greedy, or paper: its own best values.")] = "greedy",
+    design: Annotated[str, typer.Option(help="How people are shared out.")] = "balanced",
+) -> None:
+    """Train the paper's 14 configurations of each model; resumes after a kill."""
+    from paincore.ablation_description import failures_table, trials_table
+    from paincore.experiments import ablate, start_configurations
+    from paincore.folds import make_folds
+    from paincore.registration import registered
+    from paincore.sweep import Sweep
+
+    settings = profile_named(profile)
+    starts = start_configurations(settings, model)
+    corpus = open_corpus(dataset, data_root, profile=profile, results=results)
+    store = registered(
+        corpus, None, results, profile, device=device or "cpu", scheduler=scheduler, workers=workers
+    )
+    folds = make_folds(store.frames, design, store.usable)
+    with Sweep(results, device, scheduler, workers) as trainings:
+        found = ablate(trainings, store, folds, starts, path, seeds or settings.seeds)
+    console.print(_table_of(trials_table(found)))
+    if any(ablation.failures for ablation in found.values()):
+        console.print(_table_of(failures_table(found)))
+        raise typer.Exit(1)
+
+
+def _table_of(values: pd.DataFrame) -> Table:
+    table = Table(*map(str, values.columns))
+    for row in values.astype(str).itertuples(index=False):
+        table.add_row(*map(escape, row))
+    return table
 
 
 @app.command("fetch")
