@@ -4,30 +4,48 @@ A scheduler is None (processes on this machine), an address such as "tcp://10.0.
 running `dask scheduler`, or the name of a batch system that `dask-jobqueue` knows ("slurm", "pbs",
 "lsf", "sge"), set up as its documentation says. A task runs in one thread, so a result does not
 depend on how many workers there are. Workers elsewhere need the same environment and the same
-files under the same paths.
+files under the same paths. A task that needs a GPU goes to workers that announce one, as Dask's
+resource `GPU`, and has it to itself.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+import signal
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from itertools import islice
+from typing import NamedTuple
 from uuid import uuid4
 
 import dask
-import dask_jobqueue
-from dask.distributed import Client, KilledWorker, LocalCluster, as_completed
+from dask.distributed import (
+    Client,
+    Future,
+    KilledWorker,
+    LocalCluster,
+    Nanny,
+    Scheduler,
+    SpecCluster,
+    Worker,
+    WorkerPlugin,
+    as_completed,
+    wait,
+)
 
 from paincore import PaincoreError
 
 BATCH_SYSTEMS = {
-    "slurm": dask_jobqueue.SLURMCluster,
-    "pbs": dask_jobqueue.PBSCluster,
-    "lsf": dask_jobqueue.LSFCluster,
-    "sge": dask_jobqueue.SGECluster,
+    "slurm": "SLURMCluster",
+    "pbs": "PBSCluster",
+    "lsf": "LSFCluster",
+    "sge": "SGECluster",
 }
 AHEAD = 256  # tasks that are with the scheduler at a time, whatever there is to do
-PATIENCE = 30  # seconds for a scheduler to answer, and for its first worker
+PATIENCE = 30  # seconds for a scheduler to answer, and for it to have a worker
+LOST = "The Dask scheduler was lost, and its tasks with it. Start it and run again."
+BEAT = 0.5  # seconds between two looks at which workers there are
+GPU = "GPU"  # the resource that workers announce
 SETTINGS = {
     "distributed.scheduler.allowed-failures": 3,  # a task that kills workers is given up then
     "distributed.worker.memory.terminate": False,
@@ -47,21 +65,30 @@ class ClusterError(PaincoreError):
     """No workers, or a task that they cannot do."""
 
 
+class LeaveInterrupts(WorkerPlugin):
+    """Ctrl-C, which a terminal sends to local workers too, is for the process that started them."""
+
+    def setup(self, worker: Worker) -> None:
+        """Called by Dask in the worker's main thread, at each of its starts."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 @contextmanager
-def connect(scheduler: str | None = None, workers: int | None = None) -> Iterator[Client]:
+def connect(
+    scheduler: str | None = None, workers: int | None = None, gpus: Sequence[str] | None = None
+) -> Iterator[Client]:
     """A Dask client with workers, closed on leaving.
 
     `workers` is the number of local processes or of batch jobs; None means one for each core here,
-    and one job. At an address, the workers are those that are there. Raises ClusterError where the
-    scheduler does not answer or the batch system is not set up.
+    and one job. At an address, the workers are those that are there. Local workers see one of
+    `gpus` each, named as in CUDA_VISIBLE_DEVICES; None means that no GPU is needed. Raises
+    ClusterError where the scheduler does not answer, the batch system is not set up, or there are
+    fewer GPUs than workers.
     """
     with dask.config.set(SETTINGS):
         if scheduler is None:
-            count = workers or os.cpu_count()
-            with (
-                LocalCluster(n_workers=count, threads_per_worker=1, dashboard_address=":0") as here,
-                Client(here) as client,
-            ):
+            with _local(workers, gpus) as here, Client(here) as client:
+                client.register_plugin(LeaveInterrupts())
                 yield client
         elif scheduler in BATCH_SYSTEMS:
             with _batch_system(scheduler) as jobs, Client(jobs) as client:
@@ -72,9 +99,35 @@ def connect(scheduler: str | None = None, workers: int | None = None) -> Iterato
                 yield client
 
 
-def _batch_system(name: str) -> dask_jobqueue.JobQueueCluster:
+def _local(workers: int | None, gpus: Sequence[str] | None) -> SpecCluster:
+    """Processes of one thread on this machine, with a GPU each where `gpus` names some."""
+    if gpus is None:
+        count = workers or os.cpu_count()
+        return LocalCluster(n_workers=count, threads_per_worker=1, dashboard_address=":0")
+    count = workers or len(gpus)
+    if count > len(gpus):
+        raise ClusterError(
+            f"{count} workers for {len(gpus)} GPUs ({', '.join(gpus)}): each has one to itself. "
+            f"Ask for at most {len(gpus)}."
+        )
+    options = {"nthreads": 1, "memory_limit": 0, "resources": {GPU: 1}}
+    return SpecCluster(
+        scheduler={"cls": Scheduler, "options": {"dashboard": False, "host": "127.0.0.1"}},
+        workers={
+            gpu: {"cls": Nanny, "options": options | {"env": {"CUDA_VISIBLE_DEVICES": gpu}}}
+            for gpu in gpus[:count]
+        },
+    )
+
+
+def _batch_system(name: str) -> SpecCluster:
+    interrupt = signal.getsignal(signal.SIGINT)
+    import dask_jobqueue
+
+    # Imported here alone: it makes Ctrl-C, in whatever program imports it, an exit that looks well.
+    signal.signal(signal.SIGINT, interrupt)
     try:
-        return BATCH_SYSTEMS[name]()
+        return getattr(dask_jobqueue, BATCH_SYSTEMS[name])()
     except (ValueError, TypeError, OSError) as fault:
         raise ClusterError(
             f"{name} cannot be used as it is set up ({fault}). Describe its jobs in "
@@ -122,15 +175,114 @@ def run(client: Client, function: Callable, tasks: Iterable[tuple[str, object]])
         try:
             result = future.result()
         except KilledWorker as fault:
-            name = future.key.removesuffix(f" {call}")
-            raise ClusterError(
-                f"{name}: worker after worker died on it, the last at {fault.last_worker.address}. "
-                "Look at the workers' log; lack of memory is the usual reason."
-            ) from fault
+            raise _killed(future.key.removesuffix(f" {call}"), fault) from fault
         except CancelledError as fault:
-            raise ClusterError(
-                "The Dask scheduler was lost, and its tasks with it. Start it and run again."
-            ) from fault
+            raise ClusterError(LOST) from fault
         future.release()
         futures.update(submit(1))
         yield result
+
+
+def _killed(name: str, fault: KilledWorker) -> ClusterError:
+    return ClusterError(
+        f"{name}: worker after worker died on it, the last at {fault.last_worker.address}. "
+        "Look at the workers' log; lack of memory is the usual reason."
+    )
+
+
+class Beat(NamedTuple):
+    """How far `run_each` is: what has finished since the last one, and what is at work.
+
+    `finished` holds (name, result) of tasks, with a ClusterError for the result of one that killed
+    worker after worker. `workers` counts those that can take a task.
+    """
+
+    finished: list[tuple[str, object]]
+    running: int
+    workers: int
+
+
+def run_each(
+    client: Client,
+    function: Callable,
+    tasks: Iterable[tuple[str, object]],
+    resource: str | None = None,
+    may_wait: bool = True,
+) -> Iterator[Beat]:
+    """As `run`, for long tasks: one that kills its workers is reported and the others go on.
+
+    Every worker has one task at a time, so that none is lost with a task it only waited behind. A
+    task takes one of `resource`. Raises ClusterError where workers are there, but none announces
+    it, and, unless it `may_wait`, where there has been no worker for `PATIENCE` seconds.
+    """
+    left, call, seen, ever = iter(tasks), uuid4().hex, time.monotonic(), False
+    needs = {resource: 1} if resource else None
+    flying: dict[Future, str] = {}
+    try:
+        while True:
+            slots = _slots(client, resource, anew=not ever)
+            ever = ever or slots > 0
+            seen = time.monotonic() if slots else seen
+            if not slots and not may_wait and time.monotonic() - seen > PATIENCE:
+                raise ClusterError(
+                    f"There has been no worker for {PATIENCE} s. Start one and run again: what is "
+                    "done is kept."
+                )
+            for name, argument in islice(left, max(0, max(1, slots) - len(flying))):
+                key = f"{name} {call}"
+                future = client.submit(function, argument, key=key, pure=False, resources=needs)
+                flying[future] = name
+            if not flying:
+                return
+            finished = [(flying.pop(one), _outcome(one)) for one in _finished(list(flying))]
+            yield Beat(finished, len(flying), slots)
+    except (CancelledError, OSError) as fault:
+        raise ClusterError(LOST) from fault
+
+
+def _slots(client: Client, resource: str | None, anew: bool) -> int:
+    """How many tasks the workers can do at a time.
+
+    `anew` means that none had the resource so far: ClusterError if there are workers without it.
+    """
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    if resource is None:
+        return sum(worker["nthreads"] for worker in workers)
+    having = [int(worker["resources"].get(resource, 0)) for worker in workers]
+    if anew and having and not any(having):
+        raise ClusterError(
+            f"None of the {len(having)} workers of {client.scheduler.address} announces a "
+            f"{resource}. Start one for each, with `dask worker {client.scheduler.address} "
+            f"--nthreads 1 --resources {resource}=1`; for a batch system, add that option to "
+            "worker-extra-args in jobqueue.yaml."
+        )
+    return sum(having)
+
+
+def _finished(futures: list[Future]) -> set[Future]:
+    """Those that are done, waited for no longer than a beat."""
+    try:
+        return wait(futures, timeout=BEAT, return_when="FIRST_COMPLETED").done
+    except TimeoutError:
+        return set()
+
+
+def _outcome(future: Future) -> object:
+    """What a task returned; a ClusterError in its place if it killed its workers.
+
+    Raises the task's own error if it is one of paincore's, else ClusterError: it never began.
+    """
+    name = future.key.rpartition(" ")[0]
+    try:
+        return future.result()
+    except KilledWorker as fault:
+        error = _killed(name, fault)
+        error.__cause__ = fault
+        return error
+    except (PaincoreError, CancelledError):
+        raise
+    except Exception as fault:
+        raise ClusterError(
+            f"{name}: a worker could not begin it ({fault!r}). Install the same paincore there as "
+            "here, with all that requirements.txt names."
+        ) from fault

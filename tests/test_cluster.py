@@ -43,3 +43,21 @@ def test_a_scheduler_that_is_not_there_is_an_error_that_says_what_to_do(schedule
     monkeypatch.setattr("paincore.cluster.PATIENCE", 1)
     with pytest.raises(ClusterError, match=r"dask scheduler|jobqueue\.yaml"), connect(scheduler):
         pass
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def visible_gpus() -> str:
+    return os.environ["CUDA_VISIBLE_DEVICES"]
+
+
+def test_each_local_worker_has_a_gpu_of_its_own_and_one_run_at_a_time():
+    with connect(gpus=["3", "5"]) as client:
+        found = client.run(visible_gpus).values()
+        workers = client.scheduler_info()["workers"].values()
+        assert sorted(found) == ["3", "5"]
+        assert [(one["resources"], one["nthreads"]) for one in workers] == [({"GPU": 1}, 1)] * 2
+    with (
+        pytest.raises(ClusterError, match=r"3 workers for 2 GPUs \(3, 5\)"),
+        connect(workers=3, gpus=["3", "5"]),
+    ):
+        pass

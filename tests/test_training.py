@@ -12,7 +12,7 @@ from paincore.configuration import configure
 from paincore.encoders import load_encoder
 from paincore.folds import Fold, LeakageError
 from paincore.sampling import balanced_draws
-from paincore.sweep import Job, train_folds, train_on_worker
+from paincore.sweep import train_folds
 from paincore.task import Task, TrainingError, source_hash
 from paincore.training import train_fold, trained_model
 from paincore.vit import PainTransformer
@@ -244,12 +244,6 @@ def test_pictures_smaller_than_the_model_takes_are_refused(store, fold, tmp_path
     small = type(store)(store.folder, store.images[:, ::2, ::2], store.frames, store.meta)
     with pytest.raises(TrainingError, match="holds pictures of 24 px, random takes 48"):
         train(small, fold, tmp_path)
-
-
-def test_a_worker_with_another_store_is_refused(store, fold, tmp_path):
-    job = Job(store.folder, "another", configure(**QUICK), fold, 0, tmp_path, "cpu", False)
-    with pytest.raises(TrainingError, match=r"store is another store on this worker"):
-        train_on_worker(job)
 
 
 def test_the_name_of_a_run_follows_everything_that_decides_it(store, fold):

@@ -1,0 +1,70 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from paincore import jobs
+from paincore.configuration import configure
+from paincore.jobs import Job, in_order, rests_alike_on, train_on_worker, unlike
+from paincore.runs import RunError
+from tests.trainable import fold_of, write_store_with_a_signal
+
+QUICK = {"backbone": "random", "unfrozen_layers": 2, "learning_rate": 1e-3}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return write_store_with_a_signal(tmp_path_factory.mktemp("jobs") / "store", subjects=6)
+
+
+@pytest.fixture(scope="module")
+def folds(store):
+    return [fold_of(store, number) for number in (1, 2, 3)]
+
+
+def test_a_disk_that_is_full_stops_the_sweep(store, folds, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(jobs, "train_fold", full)
+    job = job_of(store, folds[0], tmp_path)
+    with pytest.raises(RunError, match="No space left on device"):
+        train_on_worker(job)
+
+
+def job_of(opened, fold, results, **changes) -> Job:
+    alike, one = rests_alike_on(opened), configure(**QUICK)
+    return replace(
+        Job(opened.folder, alike, one, fold, 0, results, "cpu", keep_weights=False), **changes
+    )
+
+
+@pytest.mark.parametrize("name", ["paincore's deciding source", "torch", "the store"])
+def test_a_worker_on_which_runs_rest_otherwise_says_on_what(store, folds, tmp_path, name):
+    alike = rests_alike_on(store)
+    job = job_of(store, folds[0], tmp_path, alike=alike | {name: "another"})
+    assert unlike(job) == f"{name} is {alike[name]} there, another here"
+    assert unlike(job_of(store, folds[0], tmp_path)) == ""
+
+
+def test_a_worker_without_the_store_or_a_gpu_says_so(store, folds, tmp_path, monkeypatch):
+    job = job_of(store, folds[0], tmp_path, store=tmp_path / "nowhere", device="cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    without_store, without_gpu = unlike(job).split("; ")
+    assert "nowhere is not a whole frame store" in without_store
+    assert without_gpu == "it has no GPU that torch can use"
+
+
+def test_the_longest_go_first_after_one_of_each_kind(store, folds, tmp_path):
+    def job(fold, **settings):
+        return job_of(store, folds[fold], tmp_path, configuration=configure(**QUICK | settings))
+
+    vivit = {"model": "vivit", "unfrozen_layers": 12}
+    named = {
+        "short": job(0),
+        "short again": job(1, learning_rate=1e-2),
+        "long": job(0, **vivit),
+        "long again": job(1, **vivit),
+        "sam": job(1, **vivit, sam=True),
+    }
+    assert in_order(named) == ["sam", "short", "long", "long again", "short again"]
