@@ -1,0 +1,309 @@
+"""What chapter 06 says of the results: tables, and sentences that follow this run's numbers.
+
+ViT-1, ViViT-1 and ViViT-2 are `contrasts.counterparts`. An effect is reported with its sign and
+interval, whichever way it falls; nothing here says whether a result agrees with the paper's.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from paincore import paper
+from paincore.configuration import MODELS, Configuration
+from paincore.contrasts import Contrast, on_shared_frames
+from paincore.experiments import Ablation, Nested
+from paincore.folds import Fold
+from paincore.framestore import FrameStore
+from paincore.statistics import (
+    LEVEL,
+    POWER,
+    Optimism,
+    bootstrap,
+    fold_values,
+    interval,
+    optimism,
+    pooled_value,
+)
+from paincore.training_description import (
+    MINUS,
+    SHOWN,
+    VERDICTS,
+    bracket,
+    difference_sentence,
+    number,
+    signed,
+    spread,
+)
+
+NOT_PRINTED = "not printed"
+FAILED = "a run failed"
+NBSP = "\N{NO-BREAK SPACE}"
+SPLITS = rf"(?<=\d) (?=±)|(?<=±) (?=\d)|(?<=,) (?=[+{MINUS}]?\d)"
+THEIRS = f"{paper.FOLDS} folds by people, {paper.SUBJECTS} subjects; ± over folds"
+UNVERIFIED = "not comparable until verified: split, subjects and ± are the cited work's own"
+CONTRAST_COLUMNS = (
+    "frames",
+    "F1, pooled",
+    "detectable, pooled",
+    "F1, mean over folds",
+    "detectable, folds",
+    "p",
+    "p, Holm",
+)
+
+
+def protocol(store: FrameStore, folds: Sequence[Fold]) -> str:
+    """Split, subjects and what ± goes over, of this run."""
+    people = {name for fold in folds for name in fold.test_subjects(store.frames)}
+    design = folds[0].design.replace("_", " ")
+    return f"{len(folds)} folds ({design}), {len(people)} subjects; ± over folds"
+
+
+def table_1(
+    corpus,
+    here: str,
+    configurations: Mapping[str, Configuration],
+    models: Mapping[str, pd.DataFrame | None],
+    baselines: Mapping[str, pd.DataFrame],
+    draws: pd.DataFrame,
+) -> pd.DataFrame:
+    """The paper's Table 1, a row of this run below each row of the paper's own, then baselines.
+
+    `here` is `protocol`; `configurations` and `models` have the names of `contrasts.counterparts`.
+    """
+    data = f"{corpus.dataset.name} (this run)"
+    rows = []
+    for row in paper.TABLE_1:
+        own = row.name in configurations
+        rows.append(_printed(row, THEIRS if own else UNVERIFIED, own))
+        if own:
+            name = f"{row.name} ({_settings(configurations[row.name])})"
+            rows.append(_row(name, data, here, models[row.name], draws))
+    rows += [_row(name, data, here, table, draws) for name, table in baselines.items()]
+    return _unbroken(pd.DataFrame(rows))
+
+
+def _unbroken(table: pd.DataFrame) -> pd.DataFrame:
+    """A table whose intervals and spreads are not split over lines on a phone."""
+    return table.replace(SPLITS, NBSP, regex=True)
+
+
+def _settings(configuration: Configuration) -> str:
+    """A configuration without its model, such as "12 layers, 2e-5"."""
+    return configuration.title.removeprefix(MODELS[configuration.model]).strip()
+
+
+def _printed(row: paper.Result, protocol: str, own: bool) -> dict[str, str]:
+    """A row of the paper's; what is the paper's own model has its settings."""
+    auc = "-" if row.auc is None else number(row.auc)
+    return {
+        "model": f"{row.name} ({_their_settings(row.name)})" if own else row.name,
+        "data": "UNBC-McMaster (the paper)",
+        "F1, folds": "-" if row.f1 is None else f"{number(row.f1)} ± {number(row.f1_sd)}",
+        "F1, pooled": NOT_PRINTED if own else "-",
+        "AUC, folds": f"{auc}, ± {NOT_PRINTED}" if own else auc,
+        "AUC, pooled": NOT_PRINTED if own else "-",
+        "protocol": protocol,
+    }
+
+
+def _their_settings(name: str) -> str:
+    """The paper's settings of ViT-1, ViViT-1 or ViViT-2."""
+    model, second = name.split("-")[0].lower(), name.endswith("-2")
+    return _settings(
+        Configuration(model=model, **(paper.CHOSEN_SECOND if second else paper.CHOSEN)[model])
+    )
+
+
+def _row(
+    name: str, data: str, protocol: str, predictions: pd.DataFrame | None, draws: pd.DataFrame
+) -> dict[str, str]:
+    """A row of this run's."""
+    cells = {}
+    for score, label in SHOWN.items():
+        if predictions is None:
+            cells |= {f"{label}, folds": FAILED, f"{label}, pooled": FAILED}
+            continue
+        ends = bracket(*interval(bootstrap(predictions, draws, score)))
+        cells[f"{label}, folds"] = spread(fold_values(predictions, score))
+        cells[f"{label}, pooled"] = f"{number(pooled_value(predictions, score))} {ends}"
+    return {"model": name, "data": data} | cells | {"protocol": protocol}
+
+
+def spread_sentence(folds: int) -> str:
+    """Within which factors a standard deviation over so many folds is known. Chapter 06.
+
+    The interval of a sample's standard deviation, for independent normal values.
+    """
+    tail = (100 - LEVEL) / 200
+    low, high = np.sqrt((folds - 1) / stats.chi2.isf([tail, 1 - tail], folds - 1))
+    return (
+        f"A standard deviation over {folds} folds is itself hardly known: were the folds "
+        f"independent and normal, its {LEVEL} % interval would go from {low:.1f} to {high:.1f} "
+        "times what is found."
+    )
+
+
+def rank_sentence(folds: int) -> str:
+    """Why no rank or sign test is made. Chapter 06."""
+    return (
+        f"No rank or sign test is made: with {folds} folds its smallest two-sided p is "
+        f"{2 * 0.5**folds:.4g}, reached only where all folds agree."
+    )
+
+
+def contrasts_table(contrasts: Sequence[Contrast]) -> pd.DataFrame:
+    """A row a contrast: F1 pooled and over folds, p, Holm's p, what could be found. Chapter 06."""
+    rows = []
+    for one in contrasts:
+        cells = dict.fromkeys(CONTRAST_COLUMNS, FAILED)
+        if one.pooled is not None:
+            pooled, folds = one.pooled, one.over_folds
+            ends = bracket(pooled.low, pooled.high, signed)
+            values = (
+                f"{one.frames:,}",
+                f"{signed(pooled.pooled)} {ends}",
+                _detectable(pooled.detectable),
+                f"{signed(folds.mean)} {bracket(folds.low, folds.high, signed)}",
+                _detectable(folds.detectable),
+                p_value(folds.p),
+                p_value(one.holm),
+            )
+            cells = dict(zip(CONTRAST_COLUMNS, values, strict=True))
+        rows.append({"contrast": f"{one.name} less {one.than}"} | cells)
+    return _unbroken(pd.DataFrame(rows))
+
+
+def _detectable(value: float) -> str:
+    """A detectable difference; a dash where folds or draws do not differ, and so tell nothing."""
+    return number(value) if value else "-"
+
+
+def p_value(p: float) -> str:
+    """A p as the book prints it."""
+    if np.isnan(p):
+        return "-"
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def contrast_sentence(one: Contrast) -> str:
+    """What a planned contrast showed, whichever way it fell."""
+    asks = one.asks[0].upper() + one.asks[1:]
+    if one.pooled is None:
+        return f"{asks}: not tested, a run of {one.name} or of what it is compared with failed."
+    pooled, folds = one.pooled, one.over_folds
+    found = (
+        f"{asks}: F1 of {one.name} less that {_of(one.than)}, pooled "
+        f"{signed(pooled.pooled)} {bracket(pooled.low, pooled.high, signed)}: "
+        f"{VERDICTS[pooled.verdict]}"
+    )
+    if np.isnan(folds.p):
+        return f"{found}. Fewer than two folds have an F1 on both sides, so there is no test."
+    if not pooled.folds.any() and not pooled.detectable:
+        return f"{found}. F1 is the same in every fold and every draw: there is nothing to test."
+    left_out = ""
+    if folds.left_out:
+        left_out = f" ({folds.left_out} fold{'s' * (folds.left_out > 1)} without an F1 left out)"
+    return (
+        f"{found}. Mean over folds {signed(folds.mean)}{left_out}, t "
+        f"{folds.t:.2f}, p {p_value(folds.p)}, by Holm {p_value(one.holm)}: "
+        f"{'significant' if one.holm < 0.05 else 'not significant'}. A true difference of "
+        f"{number(pooled.detectable)} pooled, or {number(folds.detectable)} over folds, would be "
+        f"found {100 * POWER:.0f} times in 100."
+    ).replace("t -", f"t {MINUS}")
+
+
+def _of(than: str) -> str:
+    return than if than.startswith(("on ", "without")) else f"of {than}"
+
+
+def chosen_among(ablation: Ablation, draws: pd.DataFrame) -> Optimism:
+    """What choosing among all configurations of a model on the test folds adds to F1. Chapter 06.
+
+    Configurations with a failed run cannot be chosen.
+    """
+    candidates = {_settings(one): table for one, table in ablation.predictions.items()}
+    return optimism(candidates, draws)
+
+
+def optimism_table(found: Mapping[str, Optimism]) -> pd.DataFrame:
+    """Apparent and corrected F1 of the best configuration of each model. Chapter 06."""
+    rows = [
+        {
+            "model": MODELS[model],
+            "best of": f"{len(one.shares)}",
+            "chosen": one.chosen,
+            "apparent F1": number(one.apparent),
+            "corrected F1": number(one.corrected),
+            "optimism": f"{signed(one.difference)} {bracket(one.low, one.high, signed)}",
+        }
+        for model, one in found.items()
+    ]
+    return pd.DataFrame(rows)
+
+
+def optimism_sentence(model: str, found: Optimism) -> str:
+    """What choosing on the test folds added, and how sure the choice is."""
+    share = 100 * found.shares[found.chosen]
+    most = found.shares.idxmax()
+    other = ""
+    if most != found.chosen:
+        other = f"; most often it is {most}, in {100 * found.shares[most]:.0f} %"
+    return (
+        f"{MODELS[model]}: the best of {len(found.shares)} by pooled F1, {found.chosen}, has "
+        f"{number(found.apparent)}; corrected for having been chosen on the folds that score it, "
+        f"{number(found.corrected)}. The choice added {signed(found.difference)} "
+        f"{bracket(found.low, found.high, signed)}. With other people the same configuration would "
+        f"be chosen in {share:.0f} % of draws{other}."
+    )
+
+
+def findings(
+    models: Mapping[str, pd.DataFrame | None],
+    baselines: Mapping[str, pd.DataFrame],
+    contrasts: Sequence[Contrast],
+    optimisms: Mapping[str, Optimism],
+    draws: pd.DataFrame,
+) -> str:
+    """The closing sentences of chapter 06, in Markdown, with this run's numbers."""
+    sentences = [_score_sentence(name, models[name]) for name in models if models[name] is not None]
+    sentences += [
+        difference_sentence(name, baseline, *on_shared_frames(models[name], table), draws)
+        for name in ("ViT-1", "ViViT-1")
+        for baseline, table in baselines.items()
+        if baseline != "chance" and models[name] is not None
+    ]
+    sentences += [contrast_sentence(one) for one in contrasts]
+    sentences += [optimism_sentence(model, one) for model, one in optimisms.items()]
+    return "\n".join(f"- {sentence}" for sentence in sentences)
+
+
+def _score_sentence(name: str, predictions: pd.DataFrame) -> str:
+    f1, auc = (fold_values(predictions, score) for score in SHOWN)
+    return (
+        f"{name} of this run: F1 {spread(f1)}, AUC {spread(auc)} (mean and sample standard "
+        f"deviation over {f1.count()} folds)."
+    )
+
+
+def nested_sentences(found: Mapping[str, Nested], draws: pd.DataFrame) -> str:
+    """What choosing without the tested fold gives, in Markdown, or that it was not asked for."""
+    if not found:
+        return (
+            "Choosing anew for each fold, on the people of the other folds alone, would need no "
+            "correction. It trains every configuration once more for each pair of folds, and was "
+            "not asked for (`nested`)."
+        )
+    sentences = []
+    for model, one in found.items():
+        ends = bracket(*interval(bootstrap(one.predictions, draws, "f1")))
+        titles = ", ".join(f"{fold}: {_settings(each)}" for fold, each in one.chosen.items())
+        sentences.append(
+            f"{MODELS[model]}, chosen for each fold on the people of the other folds alone: F1 "
+            f"{spread(fold_values(one.predictions, 'f1'))} over folds, "
+            f"{number(pooled_value(one.predictions, 'f1'))} {ends} pooled. Chosen were, by fold, "
+            f"{titles}."
+        )
+    return "\n".join(f"- {sentence}" for sentence in sentences)

@@ -1,0 +1,222 @@
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from paincore import paper
+from paincore import results_description as description
+from paincore.configuration import configure
+from paincore.contrasts import Contrast, Planned, answer
+from paincore.experiments import Nested
+from paincore.folds import Fold
+from paincore.manifest import dataset_named
+from paincore.statistics import CorrectedT, Difference, Optimism, optimism, subject_draws
+from paincore.training_description import MINUS
+from tests.predicted import predictions
+from tests.test_experiments import peak, search
+
+SYNTHETIC = SimpleNamespace(dataset=dataset_named("synthetic"))
+CHOSEN = {
+    "ViT-1": configure(unfrozen_layers=4, learning_rate=2e-3),
+    "ViViT-1": configure(model="vivit", unfrozen_layers=2),
+    "ViViT-2": configure(model="vivit", unfrozen_layers=2, learning_rate=2e-6),
+}
+
+
+def known() -> pd.DataFrame:
+    """Two folds of two people: F1 is 1 in the first and 1/2 in the second."""
+    rows = []
+    for fold, said in ((1, [1, 1, 0, 0]), (2, [1, 0, 1, 0])):
+        for subject in "ab":
+            rows += [
+                (fold, f"{subject}{fold}", "q", frame, frame <= 2, 0.9 if s else 0.2)
+                for frame, s in enumerate(said, start=1)
+            ]
+    columns = ["fold", "subject", "sequence", "frame", "pain", "probability"]
+    table = pd.DataFrame(rows, columns=columns)
+    return table.assign(sequence=table["subject"])
+
+
+def plain(table: pd.DataFrame) -> pd.DataFrame:
+    return table.replace(description.NBSP, " ", regex=True)
+
+
+@pytest.fixture
+def table() -> pd.DataFrame:
+    models = {"ViT-1": known(), "ViViT-1": known(), "ViViT-2": None}
+    baselines = {"always pain": known().assign(probability=1.0)}
+    draws = subject_draws(known(), count=200)
+    return plain(
+        description.table_1(SYNTHETIC, "2 folds, 4 subjects", CHOSEN, models, baselines, draws)
+    )
+
+
+def test_the_papers_rows_say_what_it_prints_and_what_it_does_not(table):
+    theirs = table[table["data"].str.contains("the paper")].set_index("model")
+    assert [row.name for row in paper.TABLE_1] == [name.split(" (")[0] for name in theirs.index]
+    assert theirs["F1, folds"].tolist() == [
+        "0.46 ± 0.18", "0.47 ± 0.20", "-", "-", "0.55 ± 0.15", "0.55 ± 0.13", "0.49 ± 0.04",
+    ]  # fmt: skip
+    vit = theirs.loc["ViT-1 (12 layers, 2e-5)"]
+    assert vit["AUC, folds"] == "0.88, ± not printed"
+    assert vit["F1, pooled"] == vit["AUC, pooled"] == "not printed"
+    assert vit["protocol"] == "5 folds by people, 25 subjects; ± over folds"
+    assert {"ViViT-1 (6 layers, 2e-4)", "ViViT-2 (6 layers, 2e-6)"} <= set(theirs.index)
+
+
+def test_earlier_works_are_not_comparable_until_verified(table):
+    earlier = table.iloc[:4]
+    assert earlier["model"].tolist() == ["CDL", "PFDL", "SPTS + CAPP", "SPTS + SAPP + CAPP"]
+    assert earlier["protocol"].str.startswith("not comparable until verified").all()
+
+
+def test_this_runs_rows_stand_below_their_counterparts_and_say_synthetic(table):
+    names = table["model"].tolist()
+    below = names.index("ViT-1 (12 layers, 2e-5)") + 1
+    row = table.iloc[below]
+    assert row["model"] == "ViT-1 (4 layers, 2e-3)"
+    assert row["data"] == "synthetic (this run)"
+    assert row["F1, folds"] == "0.75 ± 0.35"
+    assert row["F1, pooled"] == "0.75 [0.75, 0.75]"
+    assert row["protocol"] == "2 folds, 4 subjects"
+    assert names[-1] == "always pain"
+    assert table["data"].str.contains("synthetic").sum() == 4
+
+
+def test_a_counterpart_of_which_a_run_failed_says_so(table):
+    row = table.set_index("model").loc["ViViT-2 (2 layers, 2e-6)"]
+    assert row[["F1, folds", "F1, pooled", "AUC, folds", "AUC, pooled"]].eq("a run failed").all()
+
+
+def test_numbers_are_not_split_over_lines():
+    given = pd.DataFrame({"a": ["0.75 ± 0.35", f"+0.1 [{MINUS}0.2, +0.4]", "no pain, ± none"]})
+    kept = description._unbroken(given)["a"].tolist()
+    assert [text.count(description.NBSP) for text in kept] == [2, 1, 0]
+
+
+def test_the_protocol_counts_folds_and_the_people_that_are_answer():
+    store = SimpleNamespace(frames=pd.DataFrame({"subject": ["a", "a", "b", "c"]}))
+    rows = np.arange(4)
+    folds = [Fold("pair_and_shuffle", 1, rows[2:], rows[:2]), Fold("x", 2, rows[:2], rows[2:])]
+    said = description.protocol(store, folds)
+    assert said == "2 folds (pair and shuffle), 3 subjects; ± over folds"
+
+
+def test_what_five_folds_can_tell_of_a_spread_and_of_ranks():
+    assert "from 0.6 to 2.9 times" in description.spread_sentence(5)  # chi2(4): 0.484, 11.143
+    assert "p is 0.0625" in description.rank_sentence(5)
+
+
+def contrast(pooled: float, holm: float, left_out: int = 0) -> Contrast:
+    low, high = pooled - 0.02, pooled + 0.02
+    found = Difference(pooled, low, high, np.array([pooled, pooled / 2]), 0.06)
+    test = CorrectedT(pooled, 0.01, 4, pooled / 0.01, holm / 6, low, high, 0.14, left_out)
+    return Contrast("clips", "ViViT-1", "ViT-1", 1234, found, test, holm)
+
+
+def test_an_effect_is_told_whichever_way_it_falls_with_what_could_be_found():
+    up, down = (description.contrast_sentence(contrast(d, 0.03)) for d in (0.1, -0.1))
+    assert up.startswith(
+        "Clips: F1 of ViViT-1 less that of ViT-1, pooled +0.10 [+0.08, +0.12]: higher. "
+    )
+    assert "t 10.00, p 0.005, by Holm 0.030: significant." in up
+    assert f"{MINUS}0.10 [{MINUS}0.12, {MINUS}0.08]: lower." in down
+    assert f"t {MINUS}10.00" in down
+    for said in (up, down):
+        assert "0.06 pooled, or 0.14 over folds, would be found 80 times in 100" in said
+
+
+def test_a_contrast_that_is_not_significant_left_folds_out_or_had_no_runs_says_so():
+    said = description.contrast_sentence(contrast(0.01, 0.6, left_out=1))
+    assert "not told apart" in said
+    assert "by Holm 0.600: not significant" in said
+    assert "(1 fold without an F1 left out)" in said
+    missing = Contrast("clips", "ViViT-1", "ViT-1", 0, None, None, np.nan)
+    assert "not tested" in description.contrast_sentence(missing)
+
+
+def test_a_test_of_one_fold_or_of_equal_models_is_not_made_up():
+    table = predictions(folds=5, subjects=5)
+    one_fold = table.assign(pain=table["pain"] & (table["fold"] == 1))
+    other = one_fold.assign(probability=1 - one_fold["probability"])
+    pairs = [Planned("a", "b", "c", one_fold, other), Planned("a", "b", "c", table, table)]
+    single, equal = answer(pairs, subject_draws(table, count=100))
+    assert "Fewer than two folds" in description.contrast_sentence(single)
+    assert "there is nothing to test" in description.contrast_sentence(equal)
+
+
+def test_the_table_of_contrasts_has_every_contrast_also_those_that_failed():
+    missing = Contrast("clips", "ViViT-1", "ViT-1", 0, None, None, np.nan)
+    rows = plain(description.contrasts_table([contrast(0.1, 0.03), missing]))
+    assert rows["contrast"].tolist() == ["ViViT-1 less ViT-1"] * 2
+    assert rows.iloc[0, 1:].tolist() == [
+        "1,234", "+0.10 [+0.08, +0.12]", "0.06", "+0.10 [+0.08, +0.12]", "0.14", "0.005", "0.030",
+    ]  # fmt: skip
+    assert rows.iloc[1, 1:].eq("a run failed").all()
+
+
+@pytest.mark.parametrize(
+    ("p", "said"), [(0.04567, "0.046"), (0.0001, "< 0.001"), (1.0, "1.000"), (np.nan, "-")]
+)
+def test_a_p_is_printed_to_three_places(p, said):
+    assert description.p_value(p) == said
+
+
+def test_all_that_was_trained_can_be_chosen_under_its_settings():
+    def hits(one, fold, seed):
+        return "failed" if one.sam else peak(6, 2e-5)(one, fold, seed)
+
+    found = search(hits, ["vit"], folds=5)["vit"]
+    draws = subject_draws(next(iter(found.predictions.values())), count=200)
+    one = description.chosen_among(found, draws)
+    assert one.chosen == "6 layers, 2e-5"
+    assert len(one.shares) == 13
+    same = optimism(dict(enumerate(found.predictions.values())), draws)
+    assert (one.apparent, one.corrected) == (same.apparent, same.corrected)
+
+
+SHARES = pd.Series({"6 layers, 2e-4": 0.3, "8 layers, 2e-4": 0.7})
+LUCK = Optimism("6 layers, 2e-4", 0.61, 0.55, 0.06, -0.01, 0.13, SHARES)
+
+
+def test_optimism_tells_both_scores_the_difference_and_the_share():
+    said = description.optimism_sentence("vit", LUCK)
+    assert "the best of 2 by pooled F1, 6 layers, 2e-4, has 0.61" in said
+    assert f"0.55. The choice added +0.06 [{MINUS}0.01, +0.13]" in said
+    assert "in 30 % of draws; most often it is 8 layers, 2e-4, in 70 %." in said
+    row = description.optimism_table({"vivit": LUCK}).iloc[0].tolist()
+    assert row == ["ViViT", "2", "6 layers, 2e-4", "0.61", "0.55", f"+0.06 [{MINUS}0.01, +0.13]"]
+
+
+def test_nested_choice_is_told_or_that_it_was_not_asked_for():
+    table = known()
+    draws = subject_draws(table, count=50)
+    assert "not asked for" in description.nested_sentences({}, draws)
+    found = Nested({1: CHOSEN["ViT-1"], 2: configure()}, {}, table)
+    said = description.nested_sentences({"vit": found}, draws)
+    assert "F1 0.75 ± 0.35 over folds, 0.75 [0.75, 0.75] pooled" in said
+    assert "1: 4 layers, 2e-3, 2: 12 layers, 2e-4" in said
+
+
+def test_findings_hold_each_model_baseline_contrast_and_choice():
+    good = predictions(folds=5, subjects=5, signal=4.0)
+    clips = good[good["frame"] > 3]
+    said = description.findings(
+        {"ViT-1": good, "ViViT-1": clips, "ViViT-2": None},
+        {"66 landmarks": good, "chance": good},
+        [contrast(0.1, 0.03)],
+        {"vit": LUCK},
+        subject_draws(good, count=100),
+    )
+    starts = [line.split(":")[0] for line in said.splitlines()]
+    assert starts == [
+        "- ViT-1 of this run",
+        "- ViViT-1 of this run",
+        "- ViT-1 less 66 landmarks, pooled",
+        "- ViViT-1 less 66 landmarks, pooled",
+        "- Clips",
+        "- ViT",
+    ]
+    assert "ViViT-1 less 66 landmarks, pooled: F1 +0.00 [+0.00, +0.00]" in said  # same frames
+    assert "nan" not in said
