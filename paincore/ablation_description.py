@@ -274,11 +274,11 @@ def two_rates_sentence(ablations: Mapping[str, Ablation], path: str) -> str:
     one, other = two_rates(ablations["vivit"], path)
     differences = (one.f1 - other.f1).dropna()
     said = f"at {one.name} {spread(one.f1)}, at {other.name} {spread(other.f1)}"
-    wider = "smaller" if other.f1.std() < one.f1.std() else "not smaller"
+    steadier = min(one, other, key=lambda each: each.f1.std())
     return (
         f"ViViT, F1 by fold: {said}; {one.name} is the higher in {(differences > 0).sum()} of "
         f"{len(differences)} folds, the differences go from {signed(differences.min())} to "
-        f"{signed(differences.max())}. The spread of {other.name} is the {wider} one."
+        f"{signed(differences.max())}. The spread is the smaller at {steadier.name}."
     )
 
 

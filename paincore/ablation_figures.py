@@ -187,7 +187,8 @@ def two_best_rates(corpus, ablations: Mapping[str, Ablation], path: str) -> Figu
 
     `path` is that of `experiments.ablate`. Chapter 05.
     """
-    title = "ViViT's two best rates, fold by fold"
+    whose = "its" if path == "greedy" else "the paper's"
+    title = f"ViViT at {whose} two best rates, fold by fold"
     if reason := not_two_rates(ablations, path):
         return sentence_instead(corpus.dataset, title, reason)
     figure = new_figure(corpus.dataset, title, 4.1)
@@ -221,7 +222,7 @@ def _draw_means(axes: Axes, pair: list[Tried]) -> None:
         axes.errorbar(place - 0.17, one.f1.mean(), one.f1.std(), color=colour, fmt="D", ms=7, lw=2)
         axes.errorbar(place + 0.17, their.f1, their.f1_sd, color=PAPER, fmt="s", ms=7, lw=2)
         axes.annotate(
-            f"{their.name}\n{rate}\n{number(their.f1)} ± {number(their.f1_sd)}",
+            f"{their.name}\n{rate}\n{number(their.f1)}\n± {number(their.f1_sd)}",
             (place + 0.17, their.f1 + their.f1_sd),
             (0, 5), textcoords="offset points", ha="center", fontsize=TEXT - 1, color=MUTED,
         )  # fmt: skip

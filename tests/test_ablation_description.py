@@ -186,6 +186,7 @@ def test_the_two_rates_are_the_best_here_or_on_its_path_the_papers(known):
     sentence = description.two_rates_sentence(known, "greedy")
     assert "2e-4 is the higher in 1 of 5 folds" in sentence
     assert f"from +0.00 to {f1(10) - f1(9):+.2f}" in sentence
+    assert sentence.endswith("The spread is the smaller at 2e-2.")
 
 
 def test_without_vivit_its_rates_are_not_told(failing):

@@ -117,7 +117,7 @@ def test_the_two_best_rates_stand_fold_by_fold_with_the_papers_means(both):
     best, second = each.lines
     assert (best.get_color(), second.get_color()) == (THIS, figures.SECOND)
     assert len(best.get_ydata()) == len(second.get_ydata()) == 2
-    assert words(means) == ["ViViT-1\n2e-4\n0.55 ± 0.13", "ViViT-2\n2e-6\n0.49 ± 0.04"]
+    assert words(means) == ["ViViT-1\n2e-4\n0.55\n± 0.13", "ViViT-2\n2e-6\n0.49\n± 0.04"]
     assert "not printed" in each.get_title(loc="left")
 
 
