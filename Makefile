@@ -17,7 +17,7 @@ OPTIONS := \
   $(if $(SEEDS),--seeds "$(SEEDS)") \
   $(if $(KERNEL),--kernel "$(KERNEL)")
 
-.PHONY: book test e2e lab clean
+.PHONY: book test e2e lab check-results clean
 
 book: .venv/installed
 	$(BIN)/paincore book $(OPTIONS)
@@ -31,6 +31,9 @@ e2e: book
 lab: .venv/installed
 	$(BIN)/python -m ipykernel install --sys-prefix --name paincore --display-name paincore
 	$(BIN)/jupyter lab notebooks
+
+check-results: .venv/installed
+	$(BIN)/python tools/check_results.py
 
 # Data, results and the environment stay: they are costly to make again.
 clean:

@@ -3,7 +3,6 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from tests.predicted import predictions
 
 from paincore import training_description as description
 from paincore.comparison import VIEWS
@@ -13,6 +12,7 @@ from paincore.framestore import FrameStore
 from paincore.runs import Run
 from paincore.statistics import Difference, subject_draws
 from paincore.training_description import MINUS
+from tests.predicted import predictions
 
 
 @pytest.fixture

@@ -3,12 +3,12 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from tests.predicted import predictions
 
 from paincore import training_figures
 from paincore.comparison import VIEWS
 from paincore.manifest import dataset_named
 from paincore.statistics import subject_draws
+from tests.predicted import predictions
 from tests.test_figures import is_sentence, texts
 
 SYNTHETIC, FILMS = (SimpleNamespace(dataset=dataset_named(name)) for name in ("synthetic", "unbc"))
