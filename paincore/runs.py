@@ -6,18 +6,26 @@ A run is a folder `<results>/runs/<key>` with `config.json` (what was trained on
 (versions, processor, seconds) and, for models that are kept, `weights.safetensors` with the trained
 tensors. Two runs of one key hold the same numbers, to the bit on one kind of processor;
 `environment.json` alone differs.
+
+`<results>/runs.parquet` is an index that makes `read_runs` fast: a copy of what the folders say,
+made anew where it is missing, old or damaged.
 """
 
 import json
 import math
+import os
+import re
 import shutil
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
-from safetensors.torch import save_file
 
 from paincore import PaincoreError
 from paincore.configuration import Configuration
@@ -25,6 +33,8 @@ from paincore.manifest import ROOT
 
 VERSION = 1
 CONFIG, METRICS, ENVIRONMENT = "config.json", "metrics.json", "environment.json"
+INDEX = "runs.parquet"
+INDEX_VERSION = 1  # of its columns and what they mean
 PREDICTIONS, HISTORY, WEIGHTS = "predictions.parquet", "history.parquet", "weights.safetensors"
 
 
@@ -128,6 +138,8 @@ def write_run(
             for name, table in tables.items():
                 table.to_parquet(partial / name)
             if weights is not None:
+                from safetensors.torch import save_file  # torch: reading runs does without
+
                 save_file(weights, partial / WEIGHTS)
             partial.chmod(0o755)  # mkdtemp's folders are for their owner alone
             _give_name(partial, folder, replace=weights is not None)
@@ -164,3 +176,139 @@ def _table(path: Path) -> pd.DataFrame:
         raise RunError(
             f"{path} is damaged ({fault}). Delete its folder and train again."
         ) from fault
+
+
+SECONDS = ("prepare_seconds", "train_seconds", "test_seconds")
+SETTINGS = {
+    name: {bool: "bool", int: "int64", str: "str"}.get(type(field.default), "float64")
+    for name, field in Configuration.model_fields.items()
+}
+"""The types of the settings' columns."""
+
+RESTS_ON = {
+    "design": "str",
+    "fold": "int64",
+    "seed": "int64",
+    "store": "str",
+    "source": "str",
+    "device": "str",
+}
+HEAD = {"key": "str"} | SETTINGS | RESTS_ON
+TAIL = {"seconds": "float64", "weights": "bool", "started": "datetime64[us, UTC]", "stamp": "str"}
+
+
+class RunTable(NamedTuple):
+    """All runs of a results folder, and a sentence for each thing in it that is none."""
+
+    runs: pd.DataFrame
+    left_out: list[str]
+
+
+def read_runs(results: str | Path | None = None) -> RunTable:
+    """A row for each run, sorted by settings, design, fold and seed.
+
+    Columns: `key`; the settings of `Configuration` (no Mixup is NaN); `design`, `fold`, `seed`;
+    `store` and `source`, the SHA-256 that it rests on; `device`; its metrics, float64, the one
+    named as a setting is as `precision_score`; `seconds` in all; `weights`, whether they were
+    kept; `started`, UTC. What is half-written, damaged, of another version or foreign is left
+    alone and has a sentence instead. Other processes may write runs meanwhile. `paincore runs`.
+    """
+    folder = runs_folder(results)
+    index = _read_index(folder.parent / INDEX)
+    stamps = dict(zip(index["key"], index["stamp"], strict=True))
+    kept, rows, left_out = [], [], []
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if foreign := _why_no_run(path):
+            left_out.append(foreign)
+            continue
+        with suppress(FileNotFoundError):  # somebody has deleted it since
+            stamp = _stamp(path)
+            if stamps.get(path.name) == stamp:
+                kept.append(path.name)
+                continue
+            try:
+                rows.append({"stamp": stamp} | _row(open_run(path)))
+            except RunError as fault:
+                left_out.append(str(fault))
+    parts = [index[index["key"].isin(kept)]] if kept else []
+    table = _typed([*parts, pd.DataFrame(rows)])
+    if rows or len(kept) < len(index):
+        _write_index(folder.parent / INDEX, table)
+    return RunTable(table.drop(columns="stamp"), left_out)
+
+
+def _why_no_run(path: Path) -> str:
+    """A sentence on what cannot be a run by its name; empty for what can."""
+    if re.fullmatch(r"\.[0-9a-f]{16}-.*", path.name):
+        return (
+            f"{path} is half-written. If no training is at work, one was killed there: delete it."
+        )
+    if not re.fullmatch("[0-9a-f]{16}", path.name) or not path.is_dir():
+        return f"{path} is no run; it is left alone."
+    return ""
+
+
+def _stamp(folder: Path) -> str:
+    """What changes when a file in the folder does, or the meaning of the index."""
+    with os.scandir(folder) as entries:
+        found = sorted((one.name, one.stat()) for one in entries)
+    files = [(name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for name, stat in found]
+    content = [VERSION, INDEX_VERSION, sorted(SETTINGS), files]
+    return sha256(json.dumps(content).encode()).hexdigest()[:16]
+
+
+def _row(run: Run) -> dict:
+    """A run as a row of the table. Raises RunError for what is no value of its column."""
+    try:
+        clock = {name: float(run.environment[name]) for name in ("started", *SECONDS)}
+        metrics = {
+            f"{name}_score" if name in HEAD else name: float(value)
+            for name, value in run.metrics.items()
+        }
+        return {
+            "key": run.folder.name,
+            **run.configuration.model_dump(),
+            **{name: run.rests_on[name] for name in RESTS_ON},
+            "fold": int(run.rests_on["fold"]),
+            "seed": int(run.rests_on["seed"]),
+            **metrics,
+            "seconds": sum(clock[name] for name in SECONDS),
+            "weights": run.weights is not None,
+            "started": datetime.fromtimestamp(clock["started"], UTC),
+        }
+    except (KeyError, ValueError, TypeError) as fault:
+        raise RunError(
+            f"{run.folder} is damaged ({fault!r}). Delete it and train again."
+        ) from fault
+
+
+def _typed(parts: list[pd.DataFrame]) -> pd.DataFrame:
+    """The parts as one table, whose columns are of the same types wherever they come from."""
+    names = dict.fromkeys(name for part in parts for name in part)
+    metrics = {name: "float64" for name in names if name not in HEAD | TAIL}
+    kinds = HEAD | metrics | TAIL
+    typed = [part.reindex(columns=list(kinds)).astype(kinds) for part in parts]
+    order = [*SETTINGS, "design", "fold", "seed", "key"]
+    return pd.concat(typed).sort_values(order, kind="stable", ignore_index=True)
+
+
+def _read_index(path: Path) -> pd.DataFrame:
+    with suppress(OSError, ValueError):  # pyarrow's errors are ValueErrors
+        index = pd.read_parquet(path)
+        if {"key", "stamp"} <= set(index):
+            return index
+    return pd.DataFrame({"key": [], "stamp": []})
+
+
+def _write_index(path: Path, table: pd.DataFrame) -> None:
+    """Replace the index. Of two processes the later wins: either has read the folders."""
+    writing = None
+    try:
+        handle, writing = tempfile.mkstemp(dir=path.parent, prefix=f".{INDEX}-")
+        os.close(handle)
+        table.to_parquet(writing)
+        Path(writing).chmod(0o644)  # mkstemp's files are for their owner alone
+        Path(writing).replace(path)
+    except OSError:  # a folder that can only be read is read without an index
+        if writing:
+            Path(writing).unlink(missing_ok=True)

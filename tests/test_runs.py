@@ -1,5 +1,10 @@
 import json
 import math
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -15,6 +20,7 @@ from paincore.runs import (
     WEIGHTS,
     RunError,
     open_run,
+    read_runs,
     write_run,
 )
 
@@ -106,3 +112,168 @@ def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(RunError, match="No space left on device"):
         write(tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
+
+
+CLOCK = {"started": 1e9, "prepare_seconds": 1.0, "train_seconds": 2.0, "test_seconds": 0.5}
+RESTS_ON = {"store": "f00d", "design": "balanced", "source": "cafe", "device": "cpu"}
+
+
+def simulate(results, count, first=0, **settings):
+    """So many runs of all kinds, written as a training writes them, and what they hold."""
+    expected = {}
+    for number in range(first, first + count):
+        rate = (2e-2, 2e-3, 2e-4, 2e-5)[number % 4]
+        mixed = {} if number % 3 else {"mixup_alpha": 0.8}
+        configuration = configure(learning_rate=rate, sam=number % 7 == 0, **mixed, **settings)
+        rests_on = RESTS_ON | {"fold": number % 5 + 1, "seed": number // 20}
+        f1 = None if number % 11 == 0 else number / 10_000
+        metrics = {"f1": math.nan if f1 is None else f1, "precision": 0.5, "steps": number}
+        key = f"{number * 2654435761 % 2**64:016x}"
+        folder = results / "runs" / key
+        if count > 100:  # tables are not read: thousands of them would only take time
+            folder.mkdir(parents=True)
+            config = {"version": 1, "configuration": configuration.model_dump(mode="json")}
+            plain = metrics | {"f1": f1}
+            (folder / CONFIG).write_text(json.dumps(config | {"rests_on": rests_on}))
+            (folder / METRICS).write_text(json.dumps(plain))
+            (folder / ENVIRONMENT).write_text(json.dumps(CLOCK))
+            for name in (PREDICTIONS, HISTORY):
+                (folder / name).touch()
+        else:
+            write_run(folder, configuration, rests_on, metrics, CLOCK, TABLES)
+        expected[key] = configuration, rests_on, metrics
+    return expected
+
+
+def check_table(runs, expected):
+    assert set(runs["key"]) == set(expected)
+    assert len(runs) == len(expected)
+    for row in runs.to_dict("records"):
+        configuration, rests_on, metrics = expected[row["key"]]
+        settings = {name: row[name] for name in configuration.model_dump()}
+        if math.isnan(settings["mixup_alpha"]):
+            settings["mixup_alpha"] = None
+        assert settings == configuration.model_dump()
+        assert {name: row[name] for name in rests_on} == rests_on
+        assert row["f1"] == pytest.approx(metrics["f1"], nan_ok=True, abs=0)
+        assert (row["precision_score"], row["steps"]) == (0.5, metrics["steps"])
+        assert (row["seconds"], row["weights"]) == (3.5, False)
+        assert row["started"] == pd.Timestamp(1e9, unit="s", tz="UTC")
+
+
+def test_a_table_of_5000_runs_holds_what_each_says_read_or_from_the_index(tmp_path):
+    expected = simulate(tmp_path, 5000)
+    first = read_runs(tmp_path)
+    assert first.left_out == []
+    check_table(first.runs, expected)
+    again = read_runs(tmp_path)
+    pd.testing.assert_frame_equal(first.runs, again.runs)
+
+
+def test_from_the_index_no_run_is_opened(tmp_path, monkeypatch):
+    simulate(tmp_path, 3)
+    first = read_runs(tmp_path)
+    monkeypatch.setattr("paincore.runs.open_run", pytest.fail)
+    pd.testing.assert_frame_equal(read_runs(tmp_path).runs, first.runs)
+
+
+def test_the_folders_and_not_the_index_are_believed(tmp_path):
+    expected = simulate(tmp_path, 6)
+    read_runs(tmp_path)
+    gone, changed, *_ = expected
+    shutil.rmtree(tmp_path / "runs" / gone)
+    del expected[gone]
+    file = tmp_path / "runs" / changed / METRICS
+    before = file.stat()
+    file.write_text(file.read_text().replace('"precision": 0.5', '"precision": 0.9'))
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))  # of the same size and time
+    expected |= simulate(tmp_path, 2, first=6)
+    runs = read_runs(tmp_path).runs.set_index("key")
+    assert runs.loc[changed, "precision_score"] == 0.9
+    runs.loc[changed, "precision_score"] = 0.5
+    check_table(runs.reset_index(), expected)
+
+
+def test_weights_that_are_added_later_are_seen(tmp_path):
+    (key,) = simulate(tmp_path, 1)
+    assert not read_runs(tmp_path).runs["weights"].any()
+    (tmp_path / "runs" / key / WEIGHTS).touch()
+    assert read_runs(tmp_path).runs["weights"].all()
+
+
+def test_what_is_no_run_has_a_sentence_and_stays(tmp_path):
+    expected = simulate(tmp_path, 4)
+    folder = tmp_path / "runs"
+    damaged, older, incomplete, _ = expected
+    (folder / damaged / CONFIG).write_text("{")
+    config = json.loads((folder / older / CONFIG).read_text())
+    (folder / older / CONFIG).write_text(json.dumps(config | {"version": 0}))
+    config["rests_on"].pop("fold")
+    (folder / incomplete / CONFIG).write_text(json.dumps(config))
+    (folder / ".0123456789abcdef-killed").mkdir()
+    (folder / "notes.txt").touch()
+    before = sorted(folder.rglob("*"))
+    for _ in range(2):
+        runs, left_out = read_runs(tmp_path)
+        assert len(runs) == 1
+        assert len(left_out) == 5
+        for part in (
+            f"{damaged} is damaged",
+            f"{older} was written by version 0",
+            f"{incomplete} is damaged (KeyError('fold'))",
+            ".0123456789abcdef-killed is half-written",
+            "notes.txt is no run",
+        ):
+            assert sum(part in sentence for sentence in left_out) == 1, part
+    assert sorted(folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", None])
+def test_a_damaged_index_is_made_anew(tmp_path, content):
+    expected = simulate(tmp_path, 3)
+    if content is None:
+        pd.DataFrame({"other": [1]}).to_parquet(tmp_path / "runs.parquet")
+    else:
+        (tmp_path / "runs.parquet").write_bytes(content)
+    for _ in range(2):
+        check_table(read_runs(tmp_path).runs, expected)
+
+
+def test_an_index_that_cannot_be_written_is_done_without(tmp_path):
+    expected = simulate(tmp_path, 3)
+    (tmp_path / "runs.parquet").mkdir()
+    check_table(read_runs(tmp_path).runs, expected)
+    assert {path.name for path in tmp_path.iterdir()} == {"runs", "runs.parquet"}
+
+
+def test_no_runs_are_a_table_with_the_same_columns(tmp_path):
+    none = read_runs(tmp_path).runs
+    assert len(none) == 0
+    assert list(tmp_path.iterdir()) == []
+    simulate(tmp_path, 1)
+    assert set(none) <= set(read_runs(tmp_path).runs)
+
+
+READER = """
+import sys
+from pathlib import Path
+from paincore.runs import read_runs
+from tests.test_runs import simulate
+results, first = Path(sys.argv[1]), int(sys.argv[2])
+for number in range(first, first + 30):
+    simulate(results, 1, first=number)
+    runs, left_out = read_runs(results)
+    assert runs["key"].is_unique and len(runs) >= number - first + 1, left_out
+"""
+
+
+def test_two_processes_may_write_runs_and_index_at_once(tmp_path):
+    command = [sys.executable, "-c", READER, tmp_path]
+    root = Path(__file__).parent.parent
+    started = [subprocess.Popen([*command, first], cwd=root) for first in ("0", "30")]
+    assert [process.wait(timeout=300) for process in started] == [0, 0]
+    expected = {f"{number * 2654435761 % 2**64:016x}" for number in range(60)}
+    runs, left_out = read_runs(tmp_path)
+    assert set(runs["key"]) == expected
+    assert left_out == []
+    assert {path.name for path in tmp_path.iterdir()} == {"runs", "runs.parquet"}
