@@ -127,6 +127,11 @@ def test_an_effect_is_told_whichever_way_it_falls_with_what_could_be_found():
         assert "0.06 pooled, or 0.14 over folds, would be found 80 times in 100" in said
 
 
+def test_what_is_significant_alone_and_not_among_six_is_not_called_so():
+    said = description.contrast_sentence(contrast(0.1, 0.12))
+    assert "p 0.020, by Holm 0.120: not significant" in said
+
+
 def test_a_contrast_that_is_not_significant_left_folds_out_or_had_no_runs_says_so():
     said = description.contrast_sentence(contrast(0.01, 0.6, left_out=1))
     assert "not told apart" in said
