@@ -152,12 +152,51 @@ def sweep(
         corpus, None, results, profile, device=device or "cpu", scheduler=scheduler, workers=workers
     )
     folds = make_folds(store.frames, design, store.usable)
-    with Sweep(results, device, scheduler, workers) as trainings:
-        found = ablate(trainings, store, folds, starts, path, seeds or settings.seeds)
+    try:
+        with Sweep(results, device, scheduler, workers) as trainings:
+            found = ablate(trainings, store, folds, starts, path, seeds or settings.seeds)
+    except KeyboardInterrupt:
+        console.print("Stopped. What is trained is kept: the same command goes on from there.")
+        raise typer.Exit(130) from None
     console.print(_table_of(trials_table(found)))
     if any(ablation.failures for ablation in found.values()):
         console.print(_table_of(failures_table(found)))
         raise typer.Exit(1)
+
+
+@app.command()
+def runs(
+    results: Results = None,
+    model: Annotated[str | None, typer.Option(help="vit or vivit.")] = None,
+    layers: Annotated[int | None, typer.Option(help="Unfrozen attention layers.")] = None,
+    rate: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
+    sam: Annotated[bool | None, typer.Option(help="With SAM, or without.")] = None,
+    mixup: Annotated[float | None, typer.Option(help="Mixup's alpha.")] = None,
+    backbone: Annotated[str | None, typer.Option(help="What the model started from.")] = None,
+    design: Annotated[str | None, typer.Option(help="How people are shared out.")] = None,
+    each: Annotated[bool, typer.Option("--each", help="A line for each run.")] = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="Also runs that rest on other source.")
+    ] = False,
+) -> None:
+    """List what has been trained: a line a configuration, F1 and AUC over its folds."""
+    from paincore import runs_description as description
+    from paincore.runs import read_runs
+
+    table, left_out = read_runs(results)
+    wanted = {"model": model, "unfrozen_layers": layers, "learning_rate": rate, "sam": sam}
+    wanted |= {"mixup_alpha": mixup, "backbone": backbone, "design": design}
+    shown = table if every else description.latest_source(table)
+    older = len(table) - len(shown)
+    shown = description.selected(shown, wanted)
+    if len(shown):
+        form = description.each_table if each else description.configurations_table
+        console.print(_table_of(form(shown)))
+    console.print(f"{len(shown)} of {len(table)} runs")
+    if older:
+        console.print(f"{older} rest on other source and would be trained anew: --all lists them")
+    for sentence in left_out:
+        console.print(f"left out: {sentence}", soft_wrap=True, markup=False)
 
 
 def _table_of(values: pd.DataFrame) -> Table:

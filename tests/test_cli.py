@@ -3,12 +3,16 @@ import sys
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 
 from paincore import cli
 from paincore.corpus import index
+from paincore.experiments import Ablation, Trial
 from paincore.manifest import load_manifest
+from paincore.sweep import Failure
 from paincore.synthetic.corpus import pixels_sha256
+from tests.test_runs import simulate
 
 
 @pytest.fixture
@@ -122,3 +126,95 @@ def test_verify_lists_every_problem_and_every_landmark_file_that_cannot_be_used(
     assert "landmark files that cannot be used: 2" in out
     for file in (*map(miniature.facs, (2, 3)), *map(miniature.landmarks, (2, 3))):
         assert file.name in out.replace("\n", "")
+
+
+def words_of(out: str) -> list[list[str]]:
+    return [line.replace("│", " ").split() for line in out.splitlines()]
+
+
+def test_runs_lists_configurations_with_folds_and_scores_and_what_is_no_run(
+    run, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("COLUMNS", "200")
+    simulate(tmp_path, 20)
+    simulate(tmp_path, 5, first=20, model="vivit")
+    (tmp_path / "runs" / "notes.txt").touch()
+    status, out, err = run("runs", "--results", tmp_path)
+    assert (status, err) == (0, "")
+    assert "25 of 25 runs" in out
+    assert f"left out: {tmp_path / 'runs' / 'notes.txt'} is no run" in out
+    _, out, _ = run("runs", "--results", tmp_path, "--model", "vivit")
+    assert "5 of 25 runs" in out
+    _, out, _ = run("runs", "--results", tmp_path, "--layers", "12", "--rate", "2e-3", "--each")
+    lines = [line for line in words_of(out) if {"2e-3", "2e-3,"} & set(line)]
+    assert len(lines) == 6
+    assert [len(line[0]) for line in lines] == [16] * 6
+    _, out, _ = run("runs", "--results", tmp_path, "--sam", "--mixup", "0.8")
+    assert "2 of 25 runs" in out  # those whose number 21 divides
+
+
+def test_runs_of_other_source_are_counted_and_listed_when_asked_for(run, tmp_path):
+    keys = list(simulate(tmp_path, 4))
+    for key in keys[:3]:
+        file = tmp_path / "runs" / key / "config.json"
+        file.write_text(file.read_text().replace("cafe", "beef"))
+        clock = file.with_name("environment.json")
+        clock.write_text(clock.read_text().replace("1000000000.0", "1.0"))
+    _, out, _ = run("runs", "--results", tmp_path)
+    assert "1 of 4 runs" in out
+    assert "3 rest on other source" in out
+    _, out, _ = run("runs", "--results", tmp_path, "--all")
+    assert "4 of 4 runs" in out
+    assert "beef" in out
+
+
+def test_runs_of_an_empty_folder_are_none(run, tmp_path):
+    assert run("runs", "--results", tmp_path)[:2] == (0, "0 of 0 runs\n")
+
+
+@pytest.fixture
+def sweep(run, drawn_store, drawn_corpus, monkeypatch):
+    """Run `paincore sweep` on a corpus so small that its folds are made up."""
+    monkeypatch.setattr("paincore.folds.make_folds", lambda frames, design, usable: [design])
+    results = drawn_corpus.root.parent / "results"
+    where = ("--dataset", "synthetic", "--data-root", drawn_corpus.root, "--results", results)
+
+    def start(*arguments):
+        design = ("--design", "published", "--profile", "smoke", "--device", "cpu")
+        return run("sweep", *where, *design, *arguments)
+
+    return start
+
+
+def test_ctrl_c_in_a_sweep_says_that_what_is_trained_is_kept(sweep, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("paincore.experiments.ablate", interrupted)
+    status, out, err = sweep()
+    assert status == 130
+    assert "Stopped. What is trained is kept" in out
+    assert err == ""
+
+
+def test_a_sweep_with_a_failed_run_ends_with_status_1_and_names_it(sweep, monkeypatch):
+    asked = {}
+
+    def search(swept, store, folds, starts, path, seeds):
+        asked.update(folds=folds, models=[one.model for one in starts], path=path, seeds=seeds)
+        failed = Failure(starts[0], 2, 0, "the loss is nan", "Traceback\nTrainingError: nan")
+        trial = Trial("layers", 12, starts[0])
+        return {"vivit": Ablation("vivit", (trial,), {}, (failed,), starts[0], starts[0])}
+
+    monkeypatch.setattr("paincore.experiments.ablate", search)
+    monkeypatch.setattr("paincore.ablation_description.trials_table", lambda _: pd.DataFrame())
+    status, out, _ = sweep("--model", "vivit", "--path", "paper", "--seeds", "3")
+    assert asked == {"folds": ["published"], "models": ["vivit"], "path": "paper", "seeds": 3}
+    assert status == 1
+    assert "the loss is nan" in out
+
+
+def test_a_sweep_of_no_model_is_refused(sweep):
+    status, _, err = sweep("--model", "vitt")
+    assert status == 1
+    assert "model='vitt'" in err

@@ -1,0 +1,95 @@
+"""What `paincore runs` shows of the table of all runs: a line a configuration, or a line a run."""
+
+import math
+from collections.abc import Mapping
+
+import pandas as pd
+
+from paincore.configuration import Configuration
+from paincore.runs import RESTS_ON, SETTINGS
+
+MADE_BY = ("store", "source", "device")  # shown where they differ
+
+
+def selected(runs: pd.DataFrame, wanted: Mapping[str, object]) -> pd.DataFrame:
+    """The runs whose columns have these values; None is any."""
+    for name, value in wanted.items():
+        if value is not None:
+            runs = runs[runs[name] == value]
+    return runs
+
+
+def latest_source(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs that rest on the source of the one that was started last."""
+    if runs.empty:
+        return runs
+    return runs[runs["source"] == runs.loc[runs["started"].idxmax(), "source"]]
+
+
+def configurations_table(runs: pd.DataFrame) -> pd.DataFrame:
+    """A row for each configuration, design, store, source and device: its folds, F1 and AUC.
+
+    Seeds are averaged within a fold, then folds are: mean ± sample standard deviation. A fold in
+    which a score is not defined is left out of it.
+    """
+    groups = [*SETTINGS, *(name for name in RESTS_ON if name not in ("fold", "seed"))]
+    rows = []
+    for _, group in runs.groupby(groups, dropna=False, sort=False):
+        folds = group.groupby("fold")[["f1", "auc"]].mean()
+        rows.append(
+            _heading(group.iloc[0])
+            | {
+                "folds": str(len(folds)),
+                "runs": str(len(group)),
+                "F1": _spread(folds["f1"]),
+                "AUC": _spread(folds["auc"]),
+            }
+        )
+    return _without_what_is_everywhere_the_same(pd.DataFrame(rows))
+
+
+def each_table(runs: pd.DataFrame) -> pd.DataFrame:
+    """A row for each run: its key, configuration, fold, seed, F1, AUC, seconds and start."""
+    rows = [
+        {"key": row["key"]}
+        | _heading(row)
+        | {
+            "fold": str(row["fold"]),
+            "seed": str(row["seed"]),
+            "F1": _number(row["f1"]),
+            "AUC": _number(row["auc"]),
+            "seconds": f"{row['seconds']:.1f}",
+            "weights": "kept" if row["weights"] else "",
+            "started": f"{row['started']:%Y-%m-%d %H:%M}",
+        }
+        for row in runs.to_dict("records")
+    ]
+    return _without_what_is_everywhere_the_same(pd.DataFrame(rows))
+
+
+def _heading(row: Mapping[str, object]) -> dict[str, str]:
+    settings = {name: row[name] for name in SETTINGS}
+    if math.isnan(settings["mixup_alpha"]):
+        settings["mixup_alpha"] = None
+    one = Configuration(**settings)
+    return {
+        "configuration": one.title,
+        "backbone": one.backbone,
+        "precision": one.precision,
+        "stride": str(one.clip_stride),
+        "design": row["design"],
+        **{name: row[name][:8] for name in MADE_BY},
+    }
+
+
+def _without_what_is_everywhere_the_same(table: pd.DataFrame) -> pd.DataFrame:
+    optional = [name for name in ("precision", "stride", *MADE_BY) if name in table]
+    return table.drop(columns=[name for name in optional if table[name].nunique() == 1])
+
+
+def _spread(values: pd.Series) -> str:
+    return f"{_number(values.mean())} ± {_number(values.std())}"
+
+
+def _number(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.2f}"
