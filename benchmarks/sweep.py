@@ -1,0 +1,174 @@
+"""What a sweep costs beside its trainings, what a second worker gains, and whether kills hurt.
+
+`python benchmarks/sweep.py [--quick]` prints its figures as one JSON object on the last line. All
+is on the smoke profile: 300 synthetic frames, 14 configurations of each model, five folds.
+`--quick` takes ViT alone and two kills.
+
+- `two_worker_speedup`: the whole search on one worker of one thread over that on two, each into an
+  empty folder. The clock runs from before the workers are started until the last run is there.
+- `overhead_ms`: on one worker that has been started and has trained before, with frozen states in
+  the cache: the wall time of trainings less what they spent in training and testing, a run.
+- `kills`: `paincore sweep` on two workers is killed (SIGKILL, the whole process group) at random
+  moments, and started again each time. A kill is recovered from if every run that it leaves equals
+  the uninterrupted one to the bit; none is if the table at the end does not.
+"""
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from paincore.configuration import configure
+from paincore.corpus import Corpus, open_corpus
+from paincore.experiments import ablate, start_configurations
+from paincore.folds import Fold, make_folds
+from paincore.framestore import FrameStore
+from paincore.profiles import profile_named
+from paincore.registration import registered
+from paincore.runs import open_run, read_runs
+from paincore.sweep import Sweep
+
+PROFILE = "smoke"
+CLOCKS = ["seconds", "started"]  # the columns in which runs of one key may differ
+EXAMPLES = 40  # runs over which overhead is averaged
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--quick", action="store_true", help="ViT alone, two kills")
+    quick = arguments.parse_args().quick
+    model, kills = ("vit", 2) if quick else (None, 20)
+    corpus = open_corpus(profile=PROFILE)
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        store = registered(corpus, results=root / "killed", profile=PROFILE)
+        folds = make_folds(store.frames, "balanced", store.usable)
+        one = search_seconds(root / "one", store, folds, model, 1)
+        two = search_seconds(root / "two", store, folds, model, 2)
+        same = differing(root / "one", root / "two") == 0
+        print(f"one worker {one:.0f} s, two {two:.0f} s; the same numbers: {same}")
+        figures = {"two_worker_speedup": round(one / two, 2)}
+        figures |= {"overhead_ms": round(overhead(root / "overhead", store, folds), 1)}
+        recovered = kill_and_resume(corpus, root / "killed", root / "two", model, kills, two)
+    print(json.dumps(figures | {"kills": kills, "kills_recovered": recovered}))
+
+
+def search_seconds(
+    results: Path, store: FrameStore, folds: list[Fold], model: str | None, workers: int
+) -> float:
+    """Wall time of the greedy search, from before the workers start."""
+    start = time.perf_counter()
+    with Sweep(results, "cpu", workers=workers) as sweep:
+        ablate(sweep, store, folds, start_configurations(profile_named(PROFILE), model))
+        seconds = time.perf_counter() - start
+    runs = read_runs(results).runs
+    print(f"{workers} workers: {len(runs)} runs, {runs['seconds'].sum():.0f} s in them")
+    return seconds
+
+
+def overhead(results: Path, store: FrameStore, folds: list[Fold]) -> float:
+    """Milliseconds a run beside training and testing; its parts are printed."""
+    small = configure(unfrozen_layers=2, backbone=profile_named(PROFILE).backbone)
+    seeds = EXAMPLES // len(folds)
+    with Sweep(results, "cpu", workers=1) as sweep:
+        sweep.train(store, [small], folds)
+        start = time.perf_counter()
+        found, _ = sweep.train(store, [small], folds, 1 + seeds)
+        wall = time.perf_counter() - start
+    clocks = pd.DataFrame([run.environment for run in found[small] if run.rests_on["seed"]])
+    each = 1000 * wall / len(clocks)
+    prepare, train, test = (
+        1000 * clocks[f"{part}_seconds"].mean() for part in ("prepare", "train", "test")
+    )
+    rest = each - prepare - train - test
+    print(
+        f"a run of {each:.0f} ms: training {train:.0f}, testing {test:.0f}, {rest:.0f} around it,"
+    )
+    print(f"{prepare:.0f} before it: samples, encoder, model, cache")
+    return prepare + rest
+
+
+def kill_and_resume(
+    corpus: Corpus, results: Path, reference: Path, model: str | None, kills: int, seconds: float
+) -> int:
+    """How many kills were recovered from."""
+    command = [sys.executable, "-m", "paincore.cli", "sweep", "--profile", PROFILE]
+    command += ["--data-root", corpus.root, "--results", results, "--device", "cpu"]
+    command += ["--workers", "2", *(["--model", model] if model else [])]
+    rng = np.random.default_rng([0, *b"kills"])
+    beginning = seconds_to_first_run(command, results)
+    recovered = 0
+    for number in range(1, kills + 1):
+        # Some while workers start, most while they train; all of them before the end.
+        moment = rng.uniform(0.7 * beginning, beginning + 0.9 * seconds / kills)
+        process = start(command)
+        time.sleep(moment)
+        kill(process)
+        wrong = differing(results, reference)
+        recovered += wrong == 0
+        there = len(read_runs(results).runs)
+        print(f"kill {number} after {moment:.1f} s: {there} runs, {wrong} differ", flush=True)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    one, other = (table_of(folder) for folder in (results, reference))
+    same = one.equals(other) and differing(results, reference) == 0
+    print(f"the table of {len(one)} runs equals that of the uninterrupted sweep: {same}")
+    return recovered if same else 0
+
+
+def seconds_to_first_run(command: list, results: Path) -> float:
+    """How long a fresh process takes until its first run is there; it is killed then."""
+    begun = time.perf_counter()
+    process = start(command)
+    while not len(list((results / "runs").glob("[!.]*"))) and process.poll() is None:
+        time.sleep(0.05)
+    kill(process)
+    return time.perf_counter() - begun
+
+
+def start(command: list) -> subprocess.Popen:
+    """The sweep, in a process group of its own."""
+    return subprocess.Popen(
+        [str(part) for part in command],
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def kill(process: subprocess.Popen) -> None:
+    """SIGKILL to the process and its workers; one that has ended before is an error."""
+    if process.poll() is not None:
+        sys.exit(f"the sweep ended with status {process.returncode} before it was killed")
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def table_of(results: Path) -> pd.DataFrame:
+    return read_runs(results).runs.drop(columns=CLOCKS)
+
+
+def differing(results: Path, reference: Path) -> int:
+    """How many runs of one folder are not, to the bit, those of the other."""
+    found = 0
+    for key in read_runs(results).runs["key"]:
+        one, other = (open_run(folder / "runs" / key) for folder in (results, reference))
+        same = (
+            (one.folder / "metrics.json").read_bytes()
+            == (other.folder / "metrics.json").read_bytes()
+            and one.predictions.equals(other.predictions)
+            and one.history.equals(other.history)
+        )
+        found += not same
+    return found
+
+
+if __name__ == "__main__":
+    main()
