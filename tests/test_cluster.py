@@ -41,9 +41,10 @@ def test_a_task_that_kills_every_worker_is_named(client):
 @pytest.mark.parametrize("scheduler", ["tcp://127.0.0.1:9", "nowhere", "slurm"])
 def test_a_scheduler_that_is_not_there_is_an_error_that_says_what_to_do(scheduler, monkeypatch):
     monkeypatch.setattr("paincore.cluster.PATIENCE", 1)
+    before = signal.getsignal(signal.SIGINT)
     with pytest.raises(ClusterError, match=r"dask scheduler|jobqueue\.yaml"), connect(scheduler):
         pass
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def visible_gpus() -> str:

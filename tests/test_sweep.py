@@ -311,6 +311,10 @@ def test_killed_and_resumed_the_runs_are_the_same_to_the_bit(
     assert numbers(runs) == reference
 
 
+@pytest.mark.skipif(
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN,
+    reason="Ctrl-C is ignored here, as by what a shell runs in its background",
+)
 def test_ctrl_c_ends_cleanly_and_what_is_done_is_kept(
     store, folds, configurations, reference, address, tmp_path
 ):
