@@ -12,6 +12,7 @@ from paincore.experiments import (
     ExperimentError,
     ablate,
     best_of,
+    choose_nested,
     inner_folds,
     mean_f1,
     start_configurations,
@@ -52,7 +53,7 @@ class MadeUp:
     def __init__(self, hits: Callable):
         self.hits, self.asked = hits, []
 
-    def train(self, store, configurations, folds, seeds=1):
+    def train(self, store, configurations, folds, seeds=1, keep_weights=False):
         self.asked.append(list(configurations))
         runs, failures = {}, []
         for one in self.asked[-1]:
@@ -210,13 +211,51 @@ def test_inner_folds_hold_nothing_that_the_outer_one_is_tested_on():
         assert len(fold.train) + len(fold.test) == 9
 
 
+def test_a_nested_choice_never_sees_the_fold_that_it_is_tested_on():
+    """12 layers owe their lead to fold 1 alone: where fold 1 is the test, 2 layers are chosen."""
+
+    def hits(one: Configuration, fold: int, seed: int) -> int:
+        if one.unfrozen_layers == 12 and one.learning_rate == 2e-4 and not one.mixup_alpha:
+            return 10 if fold == 1 and not one.sam else 5
+        return 6 if one.unfrozen_layers == 2 else 1
+
+    rows = np.arange(12)
+    folds = [Fold("balanced", k, np.setdiff1d(rows, rows[k::3]), rows[k::3]) for k in (1, 2, 0)]
+    start = configure()
+    open_choice = ablate(MadeUp(hits), None, folds, [start])["vit"].best
+    nested = choose_nested(MadeUp(hits), None, folds, start)
+    assert open_choice.unfrozen_layers == 12
+    assert {k: one.unfrozen_layers for k, one in nested.chosen.items()} == {1: 2, 2: 12, 0: 12}
+    tested = {
+        run.rests_on["fold"]: run.configuration for runs in nested.runs.values() for run in runs
+    }
+    assert tested == nested.chosen
+    by_fold = nested.predictions.groupby("fold")["probability"].apply(lambda p: (p > 0.5).sum())
+    assert by_fold.to_dict() == {0: 5, 1: 6, 2: 5}
+
+
+def test_small_models_are_kept_and_large_ones_are_not():
+    kept = {}
+
+    class Watching(MadeUp):
+        def train(self, store, configurations, folds, seeds=1, keep_weights=False):
+            configurations = list(configurations)
+            kept.setdefault(configurations[0].backbone, set()).add(keep_weights)
+            return super().train(store, configurations, folds, seeds)
+
+    folds = [Fold("balanced", n, np.arange(2), np.arange(2, 4)) for n in (1, 2)]
+    for backbone in ("movement", "google/vit-base-patch16-224"):
+        ablate(Watching(peak(6, 2e-4)), None, folds, [configure(backbone=backbone)])
+    assert kept == {"movement": {True}, "google/vit-base-patch16-224": {False}}
+
+
 class InThisProcess:
     """In place of a sweep: trains here, one after the other."""
 
     def __init__(self, results: Path):
         self.results = results
 
-    def train(self, store, configurations, folds, seeds=1):
+    def train(self, store, configurations, folds, seeds=1, keep_weights=False):
         def trained(one: Configuration) -> list[Run]:
             how = {"results": self.results, "device": "cpu", "show_progress": False}
             return [train_fold(store, one, fold, **how) for fold in folds]
