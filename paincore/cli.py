@@ -9,6 +9,7 @@ from typing import Annotated
 
 import pandas as pd
 import typer
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
@@ -192,6 +193,7 @@ def runs(
     if len(shown):
         form = description.each_table if each else description.configurations_table
         console.print(_table_of(form(shown)))
+        console.print(f"all of them: {description.what_all_share(shown)}", soft_wrap=True)
     console.print(f"{len(shown)} of {len(table)} runs")
     if older:
         console.print(f"{older} rest on other source and would be trained anew: --all lists them")
@@ -200,7 +202,8 @@ def runs(
 
 
 def _table_of(values: pd.DataFrame) -> Table:
-    table = Table(*map(str, values.columns))
+    columns = [Column(name, no_wrap=name == "configuration") for name in values.columns]
+    table = Table(*columns, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for row in values.astype(str).itertuples(index=False):
         table.add_row(*map(escape, row))
     return table

@@ -32,8 +32,9 @@ class _Opened:
         configurations: Iterable[Configuration],
         folds: Sequence[Fold],
         seeds: int = 1,
+        keep_weights: bool = False,
     ) -> tuple[dict[Configuration, list[Run]], list[Failure]]:
-        """As `Sweep.train`; raises _RunsMissingError where a run is not there."""
+        """As `Sweep.train`; raises _RunsMissingError where a run, or weights of it, are missing."""
         runs: dict[Configuration, list[Run]] = {}
         for one in configurations:
             tasks = [
@@ -42,7 +43,7 @@ class _Opened:
                 for fold in folds
             ]
             opened = [_opened(runs_folder(self.sweep.results) / task.key) for task in tasks]
-            there = [run for run in opened if run is not None]
+            there = [run for run in opened if run and (run.weights or not keep_weights)]
             self.found += len(there)
             if len(there) == len(opened):
                 runs[one] = there

@@ -8,7 +8,8 @@ import pandas as pd
 from paincore.configuration import Configuration
 from paincore.runs import RESTS_ON, SETTINGS
 
-MADE_BY = ("store", "source", "device")  # shown where they differ
+MADE_BY = ("store", "source", "device")
+SHOWN_WHERE_THEY_DIFFER = ("backbone", "precision", "stride", "design", *MADE_BY)
 
 
 def selected(runs: pd.DataFrame, wanted: Mapping[str, object]) -> pd.DataFrame:
@@ -45,7 +46,7 @@ def configurations_table(runs: pd.DataFrame) -> pd.DataFrame:
                 "AUC": _spread(folds["auc"]),
             }
         )
-    return _without_what_is_everywhere_the_same(pd.DataFrame(rows))
+    return _differing(pd.DataFrame(rows))
 
 
 def each_table(runs: pd.DataFrame) -> pd.DataFrame:
@@ -64,7 +65,7 @@ def each_table(runs: pd.DataFrame) -> pd.DataFrame:
         }
         for row in runs.to_dict("records")
     ]
-    return _without_what_is_everywhere_the_same(pd.DataFrame(rows))
+    return _differing(pd.DataFrame(rows))
 
 
 def _heading(row: Mapping[str, object]) -> dict[str, str]:
@@ -82,9 +83,16 @@ def _heading(row: Mapping[str, object]) -> dict[str, str]:
     }
 
 
-def _without_what_is_everywhere_the_same(table: pd.DataFrame) -> pd.DataFrame:
-    optional = [name for name in ("precision", "stride", *MADE_BY) if name in table]
-    return table.drop(columns=[name for name in optional if table[name].nunique() == 1])
+def what_all_share(runs: pd.DataFrame) -> str:
+    """The settings that the tables leave out, since all these runs have the same."""
+    headings = pd.DataFrame([_heading(row) for row in runs.to_dict("records")])
+    shared = [name for name in SHOWN_WHERE_THEY_DIFFER if headings[name].nunique() == 1]
+    return ", ".join(f"{name} {headings[name].iloc[0]}" for name in shared)
+
+
+def _differing(table: pd.DataFrame) -> pd.DataFrame:
+    alike = [name for name in SHOWN_WHERE_THEY_DIFFER if table[name].nunique() == 1]
+    return table.drop(columns=alike)
 
 
 def _spread(values: pd.Series) -> str:

@@ -4,10 +4,11 @@ import pytest
 
 from paincore import missing_runs
 from paincore.configuration import configure
-from paincore.experiments import ablate
+from paincore.experiments import ablate, layer_trials
 from paincore.folds import make_folds
 from paincore.runs import METRICS, runs_folder
 from paincore.sweep import Sweep
+from paincore.training import train_fold
 from tests.test_experiments import InThisProcess
 from tests.trainable import write_store_with_a_signal
 
@@ -44,6 +45,18 @@ def test_a_missing_or_damaged_run_of_the_last_step_is_counted_alone(trained, tmp
     assert missing(trained, copied) == 1
     (runs_folder(copied) / sam[1].folder.name / METRICS).unlink()
     assert missing(trained, copied) == 2
+
+
+def test_a_small_model_whose_weights_were_not_kept_is_missing(tmp_path):
+    store = write_store_with_a_signal(tmp_path / "store", subjects=4, sequences=1)
+    folds = make_folds(store.frames, "leave_one_subject_out", store.usable)[:2]
+    start = configure(backbone="movement")
+    (first,) = layer_trials(start)[:1]
+    for fold, kept in zip(folds, (True, False), strict=True):
+        train_fold(store, first.configuration, fold, results=tmp_path, device="cpu",
+                   keep_weights=kept, show_progress=False)  # fmt: skip
+    missing = missing_runs.count(Sweep(tmp_path, "cpu"), store, folds, [start], "greedy", 1)
+    assert missing == 28 - 1
 
 
 def test_a_missing_run_of_the_first_step_hides_the_next_ones(trained, tmp_path):

@@ -3,7 +3,13 @@ import math
 import pandas as pd
 import pytest
 
-from paincore.runs_description import configurations_table, each_table, latest_source, selected
+from paincore.runs_description import (
+    configurations_table,
+    each_table,
+    latest_source,
+    selected,
+    what_all_share,
+)
 
 ROW = {
     "key": "0" * 16,
@@ -45,8 +51,6 @@ def test_seeds_are_averaged_within_a_fold_before_mean_and_spread_are_taken():
     (row,) = configurations_table(runs).to_dict("records")
     assert row == {
         "configuration": "ViT 12 layers, 2e-4",
-        "backbone": "movement",
-        "design": "balanced",
         "folds": "2",
         "runs": "4",
         "F1": "0.50 ± 0.14",  # of 0.4 and 0.6
@@ -61,10 +65,15 @@ def test_what_differs_in_more_than_fold_and_seed_is_another_line(change):
     assert len(configurations_table(table({}, {"fold": 2}, change))) == 2
 
 
-def test_store_source_and_device_are_shown_where_they_differ():
-    shown = configurations_table(table({}, {"store": "beefbeefbeef"}))
+def test_what_differs_is_a_column_and_what_does_not_is_said_once():
+    runs = table({}, {"store": "beefbeefbeef"})
+    shown = configurations_table(runs)
     assert list(shown["store"]) == ["f00df00d", "beefbeef"]
-    assert not {"source", "device", "precision", "stride"} & set(shown)
+    assert not {"backbone", "design", "source", "device", "precision", "stride"} & set(shown)
+    said = (
+        "backbone movement, precision fp32, stride 1, design balanced, source cafecafe, device cpu"
+    )
+    assert what_all_share(runs) == said
 
 
 def test_each_run_is_a_line_with_its_key():
