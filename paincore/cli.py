@@ -202,8 +202,9 @@ def runs(
 
 
 def _table_of(values: pd.DataFrame) -> Table:
-    columns = [Column(name, no_wrap=name == "configuration") for name in values.columns]
-    table = Table(*columns, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    whole = ("key", "configuration")  # what a reader copies or reads first
+    columns = [Column(name, no_wrap=name in whole) for name in values.columns]
+    table = Table(*columns, box=box.SIMPLE_HEAD, padding=0, show_edge=False)
     for row in values.astype(str).itertuples(index=False):
         table.add_row(*map(escape, row))
     return table
