@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from paincore import PaincoreError, encoders, paper
+from paincore import PaincoreError, paper
 from paincore.configuration import MODELS, SAM_RHO, Configuration, configure
 from paincore.folds import Fold
 from paincore.framestore import FrameStore
@@ -28,7 +28,6 @@ from paincore.sweep import Failure, Sweep
 STEPS = ("layers", "rate", "sam", "mixup")
 MIXUP_ALPHAS = (0.2, 0.5, paper.MIXUP_ALPHA)  # the paper names the last; the others are inferred
 PATHS = ("greedy", "paper")
-KEPT = encoders.DEMO_BACKBONES  # what is trained from these is under 1 MB a run: all of it is kept
 
 
 class ExperimentError(PaincoreError):
@@ -175,18 +174,16 @@ def ablate(
     `starts` hold what is not tuned: model, backbone, protocol, precision, clip_stride. Models are
     searched together, step by step, so that workers do not wait for one of them. `path` "paper"
     takes the paper's best layers and rate (`paper.CHOSEN`) for the later steps, whatever scores
-    best here. Weights are kept where the backbone is one of `KEPT`, for chapter 07. Raises
-    ExperimentError for another path, or where a step leaves nothing to choose. Chapters 05 and 06.
+    best here. Raises ExperimentError for another path, or where a step leaves nothing to choose.
+    Chapters 05 and 06.
     """
     if path not in PATHS:
         raise ExperimentError(f"unknown path {path!r}; the paths are {', '.join(PATHS)}")
     searches = [_Search(start, path) for start in starts]
-    keep = all(search.start.backbone in KEPT for search in searches)
     for expand in (_Search.try_layers, _Search.try_rates, _Search.try_rest):
         wanted = {search: expand(search) for search in searches}
         trials = [trial for new in wanted.values() for trial in new]
-        configurations = [trial.configuration for trial in trials]
-        runs, failures = sweep.train(store, configurations, folds, seeds, keep)
+        runs, failures = sweep.train(store, [t.configuration for t in trials], folds, seeds)
         for search, new in wanted.items():
             search.record(new, runs, failures)
     return {search.start.model: search.ablation() for search in searches}

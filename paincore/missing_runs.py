@@ -10,7 +10,7 @@ from paincore.experiments import ablate, last_trials, layer_trials, rate_trials
 from paincore.folds import Fold
 from paincore.framestore import FrameStore
 from paincore.runs import Run, RunError, open_run, runs_folder
-from paincore.sweep import Failure, Sweep
+from paincore.sweep import Failure, Sweep, keeps_weights
 from paincore.task import Task
 
 STEPS = (layer_trials, rate_trials, last_trials)
@@ -32,7 +32,6 @@ class _Opened:
         configurations: Iterable[Configuration],
         folds: Sequence[Fold],
         seeds: int = 1,
-        keep_weights: bool = False,
     ) -> tuple[dict[Configuration, list[Run]], list[Failure]]:
         """As `Sweep.train`; raises _RunsMissingError where a run, or weights of it, are missing."""
         runs: dict[Configuration, list[Run]] = {}
@@ -43,7 +42,7 @@ class _Opened:
                 for fold in folds
             ]
             opened = [_opened(runs_folder(self.sweep.results) / task.key) for task in tasks]
-            there = [run for run in opened if run and (run.weights or not keep_weights)]
+            there = [run for run in opened if run and (run.weights or not keeps_weights(one))]
             self.found += len(there)
             if len(there) == len(opened):
                 runs[one] = there

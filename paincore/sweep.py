@@ -38,6 +38,14 @@ from paincore.task import Task, TrainingError, select
 from paincore.training import best_device
 
 
+def keeps_weights(configuration: Configuration) -> bool:
+    """Whether a sweep keeps all its models: those that start from a demo backbone, under 1 MB each.
+
+    Chapter 07 opens what the chapters before it trained.
+    """
+    return configuration.backbone in encoders.DEMO_BACKBONES
+
+
 class Sweep:
     """Where runs are trained and kept: workers, connected when first needed, a device, a folder.
 
@@ -84,11 +92,12 @@ class Sweep:
         """Runs of every configuration on every fold with seeds 0 to `seeds` - 1, and failures.
 
         The runs of a configuration are ordered by seed and fold, in whatever order they finish.
-        What has been trained before is opened; the rest is trained. A training that fails does not
-        stop the others: it is among the failures, and its configuration has a run less. Raises
-        TrainingError naming every configuration that cannot run on every fold before any is
-        trained, RunError if the disk refuses, ClusterError for workers that are lost or unlike
-        this process. Chapters 03 to 06.
+        What has been trained before is opened; the rest is trained. Weights are kept where
+        `keep_weights` or `keeps_weights` says so. A training that fails does not stop the others:
+        it is among the failures, and its configuration has a run less. Raises TrainingError naming
+        every configuration that cannot run on every fold before any is trained, RunError if the
+        disk refuses, ClusterError for workers that are lost or unlike this process. Chapters 03 to
+        07.
         """
         configurations = list(dict.fromkeys(configurations))
         check(store, configurations, folds)
@@ -97,7 +106,8 @@ class Sweep:
         left = {
             key: job
             for key, job in jobs.items()
-            if key not in broken and (key not in found or (keep_weights and not found[key].weights))
+            if key not in broken
+            and (key not in found or (job.keep_weights and not found[key].weights))
         }
         if left:
             broken |= self._train(left)
@@ -128,7 +138,14 @@ class Sweep:
         device = self.device.type if self.scheduler is None else str(self.device)
         return {
             Task(store, configuration, fold, seed, self.device).key: Job(
-                folder, alike, configuration, fold, seed, self.results, device, keep_weights
+                folder,
+                alike,
+                configuration,
+                fold,
+                seed,
+                self.results,
+                device,
+                keep_weights or keeps_weights(configuration),
             )
             for configuration in configurations
             for seed in range(seeds)

@@ -53,7 +53,7 @@ class MadeUp:
     def __init__(self, hits: Callable):
         self.hits, self.asked = hits, []
 
-    def train(self, store, configurations, folds, seeds=1, keep_weights=False):
+    def train(self, store, configurations, folds, seeds=1):
         self.asked.append(list(configurations))
         runs, failures = {}, []
         for one in self.asked[-1]:
@@ -234,28 +234,13 @@ def test_a_nested_choice_never_sees_the_fold_that_it_is_tested_on():
     assert by_fold.to_dict() == {0: 5, 1: 6, 2: 5}
 
 
-def test_small_models_are_kept_and_large_ones_are_not():
-    kept = {}
-
-    class Watching(MadeUp):
-        def train(self, store, configurations, folds, seeds=1, keep_weights=False):
-            configurations = list(configurations)
-            kept.setdefault(configurations[0].backbone, set()).add(keep_weights)
-            return super().train(store, configurations, folds, seeds)
-
-    folds = [Fold("balanced", n, np.arange(2), np.arange(2, 4)) for n in (1, 2)]
-    for backbone in ("movement", "google/vit-base-patch16-224"):
-        ablate(Watching(peak(6, 2e-4)), None, folds, [configure(backbone=backbone)])
-    assert kept == {"movement": {True}, "google/vit-base-patch16-224": {False}}
-
-
 class InThisProcess:
     """In place of a sweep: trains here, one after the other."""
 
     def __init__(self, results: Path):
         self.results = results
 
-    def train(self, store, configurations, folds, seeds=1, keep_weights=False):
+    def train(self, store, configurations, folds, seeds=1):
         def trained(one: Configuration) -> list[Run]:
             how = {"results": self.results, "device": "cpu", "show_progress": False}
             return [train_fold(store, one, fold, **how) for fold in folds]

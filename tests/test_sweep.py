@@ -21,6 +21,7 @@ from paincore.jobs import Failure, Job, train_on_worker
 from paincore.runs import CONFIG, RunError
 from paincore.sweep import Sweep, check, gpus_here, train_folds
 from paincore.task import TrainingError
+from paincore.training import train_fold
 from tests.trainable import fold_of, write_store_with_a_signal
 from tests.workers import ROOT, processes, scheduler_and_workers
 
@@ -186,6 +187,21 @@ def test_what_is_there_is_opened_and_needs_no_worker(store, folds, reference, ad
         runs, failures = again.train(store, [configure(**QUICK)], folds)
     assert failures == []
     assert numbers(runs) == reference[:3]
+
+
+def test_small_models_are_kept_and_what_was_trained_without_is_trained_again(
+    store, folds, address, tmp_path
+):
+    small, other = (configure(**QUICK | {"backbone": name}) for name in ("movement", "random"))
+    before = train_fold(store, small, folds[0], results=tmp_path, device="cpu")
+    assert before.weights is None
+    with Sweep(tmp_path, "cpu", address) as swept:
+        runs, _ = swept.train(store, [small, other], folds[:2])
+        assert all(run.weights for run in runs[small])
+        assert not any(run.weights for run in runs[other])
+        named, _ = swept.train(store, [other], folds[:1], keep_weights=True)
+    assert named[other][0].weights
+    assert runs[small][0].predictions.equals(before.predictions)
 
 
 def test_a_damaged_run_is_a_failure_and_stays_as_it_is(store, folds, address, tmp_path):

@@ -1,0 +1,156 @@
+"""Pictures of attention on faces, all in one style: figures 8 to 10 of the paper, and mean maps.
+
+A map has one value for each patch of the model and is drawn as it is, a square for each patch, on
+the frame in grey. Its colours run from the least value of a sample to its greatest (min-max);
+where a threshold is set, only values at or above it are coloured, and the scale begins there. Four
+frames of a clip stand as ViViT sees them: the first top left, the last bottom right. Where a face
+may not be shown, the map stands alone. Chapter 07.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import cv2
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure, SubFigure
+
+from paincore.attention import above, scaled
+from paincore.explained import Explained
+from paincore.figures import MUTED, WIDTH, may_be_shown, new_figure, show_face, styled
+from paincore.regions import masks
+
+THRESHOLD = 0.7  # of a sample's min-max, from which on the paper colours (figures 9 and 10)
+COLOURS = matplotlib.colormaps["viridis"]
+OPACITY = 0.55  # of a coloured patch: the face stays visible below it
+COLUMNS = 4  # pictures side by side
+
+
+def tiled(frames: np.ndarray) -> np.ndarray:
+    """One picture (S', S', ...) of frames (F, S, S, ...): of four the 2x2 grid, else the one."""
+    if len(frames) == 1:
+        return frames[0]
+    return np.vstack([np.hstack(list(frames[:2])), np.hstack(list(frames[2:]))])
+
+
+@styled
+def sample(corpus, explained: Explained, number: int) -> Figure:
+    """The frames of one sample in order of time, each with its PSPI: the paper's Figure 8."""
+    rows = explained.rows[number]
+    frames = explained.store.frames.iloc[rows]
+    first = frames.iloc[0]
+    title = f"The sample: {first['sequence']}, {_said(explained, number)}"
+    figure = new_figure(corpus.dataset, title, 0.6 + WIDTH / COLUMNS)
+    panels = figure.subplots(1, COLUMNS, squeeze=False)[0]
+    for axes in panels:
+        axes.set_axis_off()
+    for axes, row, frame in zip(panels, rows, frames.itertuples(), strict=False):
+        show_face(axes, explained.store.images[row], corpus.dataset, frame.subject)
+        axes.set_title(f"frame {frame.frame}: PSPI {frame.pspi:.0f}", color=MUTED)
+    return figure
+
+
+def _said(explained: Explained, number: int) -> str:
+    probability = explained.run.predictions["probability"].iloc[number]
+    return f"probability of pain {probability:.2f}"
+
+
+@styled
+def heads(corpus, explained: Explained, number: int, attention: np.ndarray) -> Figure:
+    """What each head of the last layer attends to, float32 (H, F, P, P): the paper's Figure 9.
+
+    All heads whole, then the first four as the paper shows them, from `THRESHOLD` on.
+    """
+    whole, shown = scaled(attention), min(len(attention), COLUMNS)
+    lines = -(-len(attention) // COLUMNS)
+    height = (lines + 1) * (WIDTH / COLUMNS + 0.1) + 0.9
+    figure = new_figure(corpus.dataset, "Heads of the last layer", height)
+    upper, lower = figure.subfigures(2, 1, height_ratios=(lines + 0.3, 1.3))
+    names = [f"head {head}" for head in range(len(attention))]
+    _row(upper, corpus, explained, number, dict(zip(names, whole, strict=True)), 0.0)
+    _row(lower, corpus, explained, number, dict(zip(names[:shown], whole, strict=False)), THRESHOLD)
+    return figure
+
+
+@styled
+def combined(corpus, explained: Explained, number: int, maps: Mapping[str, np.ndarray]) -> Figure:
+    """Maps (F, P, P) by name, whole above and from `THRESHOLD` on below: the paper's Figure 10."""
+    figure = new_figure(corpus.dataset, "All heads together", 2 * (WIDTH / COLUMNS + 0.1) + 1.1)
+    upper, lower = figure.subfigures(2, 1)
+    values = {name: scaled(one[None])[0] for name, one in maps.items()}
+    _row(upper, corpus, explained, number, values, 0.0)
+    _row(lower, corpus, explained, number, values, THRESHOLD)
+    return figure
+
+
+def _row(
+    part: SubFigure,
+    corpus,
+    explained: Explained,
+    number: int,
+    maps: Mapping[str, np.ndarray],
+    threshold: float,
+) -> None:
+    """Maps on their sample, `COLUMNS` a line, with their colour scale at the right."""
+    rows = explained.rows[number]
+    subject = explained.store.frames["subject"].iloc[rows[0]]
+    face = tiled(explained.store.images[rows])
+    panels = part.subplots(-(-len(maps) // COLUMNS), COLUMNS, squeeze=False)
+    for axes in panels.flat:
+        axes.set_axis_off()
+    norm = Normalize(threshold, 1)
+    for axes, (name, values) in zip(panels.flat, maps.items(), strict=False):
+        _overlay(axes, corpus, face, subject, above(values, threshold), norm)
+        axes.set_title(name, color=MUTED, fontsize=8)
+    scale = matplotlib.cm.ScalarMappable(norm, COLOURS)
+    said = "attention, min-max" if not threshold else f"from {threshold:g} on"
+    part.colorbar(scale, ax=panels, shrink=0.8, aspect=18, pad=0.02, label=said)
+
+
+def _overlay(
+    axes: Axes, corpus, face: np.ndarray, subject: str, values: np.ndarray, norm: Normalize
+) -> None:
+    """The map (F, P, P), NaN where nothing is coloured, on the face in grey."""
+    shown = may_be_shown(corpus.dataset, subject)
+    if shown:
+        grey = cv2.cvtColor(cv2.cvtColor(face, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+        show_face(axes, grey, corpus.dataset, subject)
+    side = len(face)
+    axes.imshow(
+        tiled(values),
+        extent=(-0.5, side - 0.5, side - 0.5, -0.5),
+        cmap=COLOURS,
+        norm=norm,
+        alpha=OPACITY if shown else 1,
+        interpolation="nearest",
+    )
+
+
+@styled
+def mean_maps(corpus, means: Mapping[str, np.ndarray], counts: Mapping[str, int]) -> Figure:
+    """Mean maps (P, P) by outcome on the outlines of the face's regions, with their numbers.
+
+    All have one scale: times as much as an even share, 1 where attention is even.
+    """
+    figure = new_figure(corpus.dataset, "Where attention goes, by outcome", WIDTH / COLUMNS + 0.9)
+    panels = figure.subplots(1, len(means), squeeze=False)[0]
+    even = {name: one / one.mean() for name, one in means.items()}
+    most = max((float(one.max()) for one in even.values()), default=1.0)
+    norm = Normalize(0, most)
+    for axes, (name, values) in zip(panels, even.items(), strict=True):
+        axes.set_axis_off()
+        axes.imshow(values, extent=(0, 224, 224, 0), cmap=COLOURS, norm=norm)
+        outline(axes, 224)
+        axes.set_title(f"{name}\n{counts[name]} samples", color=MUTED, fontsize=8)
+    scale = matplotlib.cm.ScalarMappable(norm, COLOURS)
+    figure.colorbar(scale, ax=panels, shrink=0.8, label="times an even share")
+    return figure
+
+
+def outline(axes: Axes, size: int, names: Sequence[str] = (), colour: str = "white") -> None:
+    """The outlines of the regions in a frontal view of `size` pixels; all of them, or `names`."""
+    regions = pd.Series(masks(size)).drop("outside")
+    for name in names or regions.index:
+        axes.contour(regions[name], levels=[0.5], colors=colour, linewidths=0.7)
