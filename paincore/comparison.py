@@ -5,7 +5,6 @@ What their predictions show is for `paincore.statistics` to say.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,7 +16,7 @@ from paincore.folds import Fold
 from paincore.framestore import FrameStore
 from paincore.registration import registered
 from paincore.statistics import by_setting
-from paincore.sweep import train_folds
+from paincore.sweep import Sweep
 
 COMPARED = (*DEMO_BACKBONES, "random")
 VIEWS = ("frontal views", "plain crops")
@@ -32,29 +31,29 @@ def shared_folds(folds: Sequence[Fold], usable: np.ndarray) -> list[Fold]:
 
 
 def backbones_and_views(
+    sweep: Sweep,
     corpus: Corpus,
     store: FrameStore,
     folds: Sequence[Fold],
     configuration: Configuration,
     seeds: int = 1,
-    results: str | Path | None = None,
-    device: str | None = None,
-    scheduler: str | None = None,
 ) -> dict[tuple[str, str], pd.DataFrame] | None:
     """Predictions by backbone of `COMPARED` and view of `VIEWS`, on frames that both views hold.
 
-    The rest is as in `train_folds`. None where `configuration` does not start from a backbone of
-    the demo: there it would be 30 trainings of full size, and the demo's backbones have no place.
+    None where `configuration` does not start from a backbone of the demo: there it would be 30
+    trainings of full size, and the demo's backbones have no place. Raises as `Sweep.train_all`.
     Chapter 04.
     """
     if configuration.backbone not in DEMO_BACKBONES:
         return None
-    crops = registered(corpus, "none", results=results, device="cpu", scheduler=scheduler)
+    crops = registered(
+        corpus, "none", results=sweep.results, device="cpu", scheduler=sweep.scheduler
+    )
     folds = shared_folds(folds, store.usable & crops.usable)
     arms = [configuration.model_copy(update={"backbone": backbone}) for backbone in COMPARED]
     found = {}
     for view, pictures in zip(VIEWS, (store, crops), strict=True):
-        runs = train_folds(pictures, arms, folds, seeds, results, device, scheduler)
+        runs = sweep.train_all(pictures, arms, folds, seeds)
         for backbone, predictions in by_setting(runs, "backbone").items():
             found[backbone, view] = predictions
     return {(backbone, view): found[backbone, view] for backbone in COMPARED for view in VIEWS}

@@ -124,6 +124,24 @@ class Sweep:
             runs[job.configuration] += [] if key in broken else [found[key]]
         return runs, [broken[key] for key in jobs if key in broken]
 
+    def train_all(
+        self,
+        store: FrameStore,
+        configurations: Iterable[Configuration],
+        folds: Sequence[Fold],
+        seeds: int = 1,
+    ) -> list[Run]:
+        """`train`, where nothing may fail: runs in the order of configurations, seeds and folds.
+
+        Raises TrainingError for the first training that failed, when all others are done. Chapters
+        03, 04 and 07.
+        """
+        configurations = list(configurations)
+        runs, failures = self.train(store, configurations, folds, seeds)
+        if failures:
+            raise TrainingError(failures[0].message)
+        return [run for configuration in configurations for run in runs[configuration]]
+
     def _jobs(
         self,
         store: FrameStore,
@@ -216,30 +234,6 @@ class _Display:
         counts = f"{self.done} done, {running} running, {left} left"
         waiting = "" if workers or self.done == self.count else ", waiting for a worker"
         self.progress.update(self.bar, counts=counts + waiting)
-
-
-def train_folds(
-    store: FrameStore,
-    configurations: Iterable[Configuration],
-    folds: Sequence[Fold],
-    seeds: int = 1,
-    results: str | Path | None = None,
-    device: str | None = None,
-    scheduler: str | None = None,
-    workers: int | None = None,
-    keep_weights: bool = False,
-) -> list[Run]:
-    """`Sweep.train` in one call: runs in the order of `configurations`, then seeds, then folds.
-
-    Raises TrainingError for the first training that failed, when all others are done. Used by
-    chapters 03 and 04.
-    """
-    configurations = list(configurations)
-    with Sweep(results, device, scheduler, workers) as sweep:
-        runs, failures = sweep.train(store, configurations, folds, seeds, keep_weights)
-    if failures:
-        raise TrainingError(failures[0].message)
-    return [run for configuration in configurations for run in runs[configuration]]
 
 
 def check(

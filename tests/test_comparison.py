@@ -20,4 +20,4 @@ def test_shared_folds_lose_what_is_not_usable_on_both_sides():
 
 def test_backbones_are_not_compared_where_training_starts_from_a_full_size_one(drawn_corpus):
     full = configure(backbone="google/vit-base-patch16-224")
-    assert backbones_and_views(drawn_corpus, None, [], full) is None
+    assert backbones_and_views(None, drawn_corpus, None, [], full) is None

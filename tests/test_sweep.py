@@ -19,7 +19,7 @@ from paincore.configuration import configure
 from paincore.folds import Fold
 from paincore.jobs import Failure, Job, train_on_worker
 from paincore.runs import CONFIG, RunError
-from paincore.sweep import Sweep, check, gpus_here, train_folds
+from paincore.sweep import Sweep, check, gpus_here
 from paincore.task import TrainingError
 from paincore.training import train_fold
 from tests.trainable import fold_of, write_store_with_a_signal
@@ -143,8 +143,8 @@ def test_a_failed_run_is_reported_with_its_traceback_and_stops_no_other(
     assert all("in optimise" in failure.traceback for failure in failures)
     assert [len(runs[one]) for one in (bad, good)] == [0, 2]
     assert capsys.readouterr().out.count("Failed: ViT 2 layers, 1e38") == 2
-    with pytest.raises(TrainingError, match="the loss is"):
-        train_folds(store, [good, bad], folds[:1], 1, tmp_path, "cpu", address)
+    with pytest.raises(TrainingError, match="the loss is"), Sweep(tmp_path, "cpu", address) as one:
+        one.train_all(store, [good, bad], folds[:1])
 
 
 def test_everything_that_cannot_run_is_stated_before_anything_is_trained(store, folds, tmp_path):

@@ -12,7 +12,7 @@ from paincore.configuration import configure
 from paincore.encoders import load_encoder
 from paincore.folds import Fold, LeakageError
 from paincore.sampling import balanced_draws
-from paincore.sweep import train_folds
+from paincore.sweep import Sweep
 from paincore.task import Task, TrainingError, source_hash
 from paincore.training import train_fold, trained_model
 from paincore.vit import PainTransformer
@@ -119,9 +119,8 @@ def test_a_fold_alone_equals_the_fold_in_a_sweep_to_the_bit(store, fold, tmp_pat
         configure(**QUICK, mixup_alpha=0.8),
         configure(**QUICK, model="vivit", sam=True),
     ]
-    runs = train_folds(
-        store, configurations, folds, results=tmp_path / "sweep", device="cpu", workers=2
-    )
+    with Sweep(tmp_path / "sweep", "cpu", workers=2) as sweep:
+        runs = sweep.train_all(store, configurations, folds)
     assert [(run.configuration, run.rests_on["fold"]) for run in runs] == [
         (configuration, number) for configuration in configurations for number in (1, 2)
     ]
