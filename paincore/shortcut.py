@@ -1,0 +1,193 @@
+"""A shortcut planted in a copy of the corpus, and whether explanations find it.
+
+In the planted copy the head turns and bows with felt pain (`Dials.pain_pose`), so that a model may
+tell pain by what of the face is hidden. A second copy is the same but for the dial: the same
+people, sequences, expressions, labels and noise, so each of its frames has a partner in the other.
+
+A method finds the shortcut if its maps for a model trained on the planted copy go more to the part
+that turning hides than its maps for a model trained on the clean one, on the same pictures, of
+people whom neither was trained on. Comparing pictures instead of models would not do: what is
+hidden is black in one picture and face in the other, and maps may follow that whatever a model has
+learnt. Two things have to be seen beside it. Any two trainings differ, so the same comparison
+between two models of the clean copy (other seeds) says how much is nothing. And that the planted
+model uses the shortcut is not a matter of maps: turning the heads of faces without pain must raise
+its probability of pain, more than the clean model's. Chapter 07.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from paincore.attributions import METHODS, attributions
+from paincore.corpus import Corpus, open_corpus
+from paincore.explained import Explained, ExplanationError, probabilities
+from paincore.faithfulness import patch_shares
+from paincore.frames import KEYS
+from paincore.framestore import FrameStore
+from paincore.interventions import UNCHANGED, Change, render_again, settings_of
+from paincore.manifest import ROOT
+from paincore.registration import registered
+from paincore.statistics import interval
+from paincore.synthetic.behaviour import ALL_OFF, Dials
+from paincore.synthetic.corpus import synthesize
+from paincore.vit import PainTransformer
+
+PLANTED = Dials(pain_pose=30.0)  # degrees at a felt pain of 10
+FRAMES = 600
+
+
+def planted(
+    corpus: Corpus,
+    store: FrameStore,
+    dials: Dials = PLANTED,
+    frames: int = FRAMES,
+    results: str | Path | None = None,
+    workers: int | None = None,
+) -> tuple[Corpus, FrameStore]:
+    """A copy of a synthetic corpus with dials turned, and its store; what is there is opened.
+
+    The people are the corpus's (its seed and number of subjects), the backend and size the store's.
+    `dials` `ALL_OFF` makes the clean copy. Copies lie under `<results>/planted/`. Labels do not
+    depend on the head's pose, so copies have equal labels and would have equal fingerprints: a
+    copy's counts its dials in, which keeps its store, caches and runs apart. Raises
+    InterventionError for a corpus without truth. Chapter 07.
+    """
+    made = settings_of(corpus)
+    folder = Path(results or ROOT / "results")
+    turned = "-".join(f"{name}{value:g}" for name, value in asdict(dials).items() if value)
+    root = folder / "planted" / f"synthetic-{frames}-{turned or 'clean'}-seed{made.seed}"
+    synthesize(
+        root, frames, made.subjects, made.seed, made.width, made.height, workers, dials,
+        progress=False,
+    )  # fmt: skip
+    opened = open_corpus(corpus.dataset.name, root, results=folder)
+    key = hashlib.sha256(f"{opened.fingerprint} {asdict(dials)}".encode()).hexdigest()
+    opened = replace(opened, fingerprint=key)
+    meta = store.meta
+    return opened, registered(opened, meta["backend"], folder, size=meta["size"], workers=workers)
+
+
+def clean_copy(
+    corpus: Corpus,
+    store: FrameStore,
+    frames: int = FRAMES,
+    results: str | Path | None = None,
+    workers: int | None = None,
+) -> tuple[Corpus, FrameStore]:
+    """The copy with all dials off: the planted one's partner, frame by frame."""
+    return planted(corpus, store, ALL_OFF, frames, results, workers)
+
+
+def partners(one: Explained, other: Explained) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers, in each, of the samples that end at the same frames of two copies: int64 (K,) each.
+
+    Both were tested on them, so neither model was trained on these people. Raises ExplanationError
+    where there are none.
+    """
+    keys = (pd.MultiIndex.from_frame(each.run.predictions[KEYS]) for each in (one, other))
+    first, second = keys
+    places = second.get_indexer(first)
+    both = np.flatnonzero(places >= 0)
+    if not len(both):
+        raise ExplanationError(
+            f"{one.run.folder} and {other.run.folder} were tested on no common frame: take runs of "
+            "two copies of one corpus, on the same fold."
+        )
+    return both, places[both]
+
+
+def hidden_by_turning(clean: np.ndarray, turned: np.ndarray, side: int) -> np.ndarray:
+    """The share of each patch that shows the face in a clean frame and is hidden in its partner.
+
+    `clean` and `turned` are uint8 (K, F, S, S, 3), with black where the camera saw no face; `side`
+    is P, the patches along a side. float32 (K, F, P, P).
+    """
+    return patch_shares(clean.any(axis=-1) & ~turned.any(axis=-1), side)
+
+
+def hidden_shares(
+    models: Mapping[str, PainTransformer],
+    pictures: Mapping[str, np.ndarray],
+    hidden: np.ndarray,
+    subjects: np.ndarray,
+    methods: Sequence[str] = METHODS,
+) -> pd.DataFrame:
+    """How much of each map lies on what turning hides: model, pictures, method, subject, share,
+    area, a row for each model, kind of pictures, method and sample.
+
+    `pictures` has the same K samples of each copy, uint8 (K, F, S, S, 3); `hidden` is theirs from
+    `hidden_by_turning`, `subjects` (K,) their people. `share` is of the map's magnitudes, since
+    gradients have signs; `area` of the picture: what a map that is equal everywhere has.
+    """
+    tables = []
+    area = hidden.mean(axis=(1, 2, 3))
+    for model_name, model in models.items():
+        for kind, frames in pictures.items():
+            for method, maps in attributions(model, frames, methods).items():
+                size = np.abs(maps)
+                total = size.sum(axis=(1, 2, 3))
+                on_it = (size * hidden).sum(axis=(1, 2, 3))
+                share = np.divide(on_it, total, out=np.full(len(maps), np.nan), where=total > 0)
+                names = {"model": model_name, "pictures": kind, "method": method}
+                table = {"subject": np.asarray(subjects), "share": share, "area": area}
+                tables.append(pd.DataFrame(table).assign(**names))
+    whole = pd.concat(tables, ignore_index=True)
+    return whole[["model", "pictures", "method", "subject", "share", "area"]]
+
+
+def finds(
+    shares: pd.DataFrame, draws: pd.DataFrame, model: str = "planted", against: str = "clean"
+) -> pd.DataFrame:
+    """Whether maps of `model` lie more on what turning hides than those of `against`.
+
+    `shares` comes from `hidden_shares`, `draws` of subjects from `statistics.subject_draws`. A row
+    for each kind of pictures and method: pictures, method, difference (mean over subjects of the
+    mean share of each), low, high, found (the whole interval is above 0). Against a second model of
+    the clean copy the same must find nothing, or what is found is training noise.
+    """
+    means = shares.groupby(["model", "pictures", "method", "subject"])["share"].mean()
+    change = (means[model] - means[against]).unstack("subject")
+    weights = draws[change.columns].to_numpy(np.float64)
+    some = weights.sum(axis=1) > 0  # a draw may hold none of these people
+    weights = weights[some] / weights[some].sum(axis=1, keepdims=True)
+    rows = []
+    for (kind, method), values in change.iterrows():
+        low, high = interval(weights @ values.to_numpy())
+        rows.append((kind, method, float(values.mean()), low, high, low > 0))
+    names = ["pictures", "method", "difference", "low", "high", "found"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def turning_effects(
+    models: Mapping[str, PainTransformer],
+    corpus: Corpus,
+    store: FrameStore,
+    rows: np.ndarray,
+    turn: float,
+    workers: int | None = None,
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """What turning the head alone does to predictions: a row for each model and sample.
+
+    `rows` int64 (K, F) are samples of the clean copy without pain, `turn` degrees as in `Change`.
+    Columns: model, subject, row (of the last frame), before, after: probabilities of pain of the
+    frames drawn again as they were and turned. Samples with a frame on which no face was found are
+    left out; the second value has a sentence for each such frame.
+    """
+    size = next(iter(models.values())).image_size
+    changes = [UNCHANGED] * len(rows) + [Change(turn=turn)] * len(rows)
+    again = render_again(corpus, store, np.concatenate([rows, rows]), changes, size, workers)
+    kept = np.flatnonzero(again.whole[: len(rows)] & again.whole[len(rows) :])
+    names = {
+        "subject": store.frames["subject"].to_numpy()[rows[kept, -1]],
+        "row": rows[kept, -1],
+    }
+    tables = []
+    for name, model in models.items():
+        before = probabilities(model, again.frames[kept])
+        after = probabilities(model, again.frames[len(rows) + kept])
+        tables.append(pd.DataFrame({"model": name, **names, "before": before, "after": after}))
+    return pd.concat(tables, ignore_index=True), again.lost
