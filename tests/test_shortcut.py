@@ -8,7 +8,7 @@ from paincore.configuration import configure
 from paincore.corpus import open_corpus, read_generator
 from paincore.explained import ExplanationError, explain, probabilities
 from paincore.inputs import pictures_at
-from paincore.interventions import InterventionError
+from paincore.interventions import Change, InterventionError, render_again
 from paincore.registration import registered
 from paincore.shortcut import (
     clean_copy,
@@ -163,24 +163,27 @@ def test_turning_a_head_changes_what_a_model_of_the_hidden_side_says(corpus, cop
     store, _, _ = copies
     still = np.flatnonzero(store.usable & (corpus.truth["pain"] == 0).to_numpy())[:2, None]
     models = {"side": model_of(1, place=(0, 3, 4)), "rim": model_of(1, place=(0, 0, 0))}
-    table, lost = turning_effects(models, corpus, store, still, 20.0, workers=1)
-    assert lost == ()
-    assert table["row"].tolist() == still[:, 0].tolist() * 2
     stored = pictures_at(store, SIZE, corpus.root.parent / "results" / "cache")[still]
-    before = table.loc[table["model"] == "side", "before"]
-    np.testing.assert_array_equal(before, probabilities(models["side"], stored))
+    again = render_again(corpus, store, still, [Change(turn=20.0)] * 2, SIZE, workers=1)
+    table = turning_effects(models, stored, again, np.array(["a", "b"]))
+    assert table["subject"].tolist() == ["a", "b"] * 2
+    np.testing.assert_array_equal(table["before"][:2], probabilities(models["side"], stored))
+    np.testing.assert_array_equal(table["after"][2:], probabilities(models["rim"], again.frames))
     by_model = table.groupby("model")
     change = (by_model["after"].mean() - by_model["before"].mean()).abs()
     assert change["side"] > 0.01
     assert change["rim"] < change["side"] / 10  # nearly all black, turned or not
 
 
-def test_turns_that_lose_the_face_are_left_out_and_listed(corpus, copies):
+def test_samples_whose_face_was_lost_are_left_out(corpus, copies):
     store, _, _ = copies
-    rows = np.flatnonzero(store.usable)[:2, None]
-    table, lost = turning_effects({"one": model_of(1)}, corpus, store, rows, 150.0, workers=1)
-    assert len(table) == 0
-    assert len(lost) == 2
+    rows = np.flatnonzero(store.usable)[:3, None]
+    changes = [Change(turn=150.0), Change(turn=5.0), Change(turn=150.0)]
+    again = render_again(corpus, store, rows, changes, SIZE, workers=1)
+    table = turning_effects({"one": model_of(1)}, pictures(3, 1), again, np.array(list("abc")))
+    assert table["sample"].tolist() == [1]
+    assert table["subject"].tolist() == ["b"]
+    assert len(again.lost) == 2
 
 
 def test_a_real_corpus_cannot_be_copied(corpus, copies):
