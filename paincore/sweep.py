@@ -130,6 +130,7 @@ class Sweep:
         configurations: Iterable[Configuration],
         folds: Sequence[Fold],
         seeds: int = 1,
+        keep_weights: bool = False,
     ) -> list[Run]:
         """`train`, where nothing may fail: runs in the order of configurations, seeds and folds.
 
@@ -137,7 +138,7 @@ class Sweep:
         03, 04 and 07.
         """
         configurations = list(configurations)
-        runs, failures = self.train(store, configurations, folds, seeds)
+        runs, failures = self.train(store, configurations, folds, seeds, keep_weights)
         if failures:
             raise TrainingError(failures[0].message)
         return [run for configuration in configurations for run in runs[configuration]]
