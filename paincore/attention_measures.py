@@ -1,0 +1,283 @@
+"""What chapter 07 measures of attention: maps of a trained model and its controls, and their worth.
+
+Models of all folds together: samples are those of the first fold, then of the second, and so on,
+and every array has one row a sample in that order.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from paincore import faithfulness, interventions
+from paincore.attention import cls_attention, fuse, rollout, to_maps
+from paincore.attention_shares import people_means, with_intervals
+from paincore.attributions import attributions
+from paincore.configuration import THRESHOLD
+from paincore.corpus import Corpus
+from paincore.explained import CONTROLS, Explained, control
+from paincore.facs import PSPI_AUS
+from paincore.interventions import NEUTRAL, UNCHANGED, Change, Rendered, render_again
+from paincore.regions import AU_REGIONS, NAMES, areas, shares
+
+TRAINED, SHUFFLED = "trained", "labels shuffled"
+OUTCOMES = ("pain found", "pain missed", "false alarm", "no pain, none said")
+AT_MOST = 6  # samples of a person that are drawn again
+NEUTRAL_FACE = "neutral face"
+REPLACED = (*faithfulness.REPLACEMENTS, NEUTRAL_FACE)
+
+
+def with_controls(
+    trained: Sequence[Explained], shuffled: Sequence[Explained]
+) -> dict[str, list[Explained]]:
+    """The models that attention is compared between, by name, a list of folds each.
+
+    The trained one; the same trained on shuffled labels; the pretrained one before fine-tuning; and
+    random weights. Chapter 07.
+    """
+    others = {which: [control(one, which) for one in trained] for which in reversed(CONTROLS)}
+    return {TRAINED: list(trained), SHUFFLED: list(shuffled), **others}
+
+
+def samples_of(folds: Sequence[Explained]) -> pd.DataFrame:
+    """`Explained.samples` of all folds, and the outcome of each, a word of `OUTCOMES`."""
+    table = pd.concat([one.samples for one in folds], ignore_index=True)
+    said, pain = table["probability"] >= THRESHOLD, table["pain"].astype(bool)
+    outcome = np.select([pain & said, pain & ~said, ~pain & said], OUTCOMES[:3], OUTCOMES[3])
+    return table.assign(outcome=outcome)
+
+
+class Maps(NamedTuple):
+    """The last layer's heads, (M, H, F, P, P), and mean rollout, (M, F, P, P), float32."""
+
+    heads: np.ndarray
+    rolled: np.ndarray
+
+    @property
+    def last(self) -> np.ndarray:
+        """The last layer's mean over heads, (M, F, P, P)."""
+        return fuse(self.heads, "mean")
+
+
+def maps_of(folds: Sequence[Explained]) -> Maps:
+    """The maps of every test sample, each by the model that was not trained on its person."""
+    heads, rolled = [], []
+    for one in folds:
+        frames = one.frames()
+        heads.append(to_maps(cls_attention(one.model, frames), one.model))
+        rolled.append(to_maps(rollout(one.model, frames), one.model))
+    return Maps(np.concatenate(heads), np.concatenate(rolled))
+
+
+def telling_sample(folds: Sequence[Explained]) -> tuple[Explained, int] | None:
+    """The sample of the paper's Figure 8, by rule: a model and the number of its sample.
+
+    Of the clips of test subjects whose first frame has PSPI 0, whose others are painful and whose
+    pain the model finds, the one with the largest step from the first PSPI to the second; of equals
+    the one with the greater PSPI in all, then the first. None if there is no such clip.
+    """
+    best, found = (0.0, 0.0), None
+    for one in folds:
+        pspi = one.store.frames["pspi"].to_numpy()[one.rows]
+        said = one.run.predictions["probability"].to_numpy() >= THRESHOLD
+        fits = (pspi[:, 0] == 0) & (pspi[:, 1:] > 0).all(axis=1) & said
+        for number in np.flatnonzero(fits):
+            score = (float(pspi[number, 1]), float(pspi[number].sum()))
+            if score > best:
+                best, found = score, (one, int(number))
+    return found
+
+
+def mean_maps(maps: np.ndarray, samples: pd.DataFrame) -> dict[str, np.ndarray]:
+    """The mean map (P, P) of each of `OUTCOMES` that occurs: over frames and samples."""
+    return {
+        outcome: maps[(samples["outcome"] == outcome).to_numpy()].mean(axis=(0, 1))
+        for outcome in OUTCOMES
+        if (samples["outcome"] == outcome).any()
+    }
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Test samples with pain, drawn again without one of the units that act in them, or neutral.
+
+    `samples` has a row for each sample; `maps` are attributions (K, F, P, P) of the unchanged ones
+    by method. `units` has a row for each sample and unit that was removed: sample (a row of
+    `samples`), subject, unit, effect and log_odds (by how much the unit raises the probability and
+    the log-odds), share (of rollout in the unit's regions over their area), and hit and chance of
+    the pointing game by method. `areas` has a row for each sample, method and replacement: deletion
+    and insertion. `lost` says of each frame on which no face was found that it was left out.
+    """
+
+    samples: pd.DataFrame
+    maps: dict[str, np.ndarray]
+    units: pd.DataFrame
+    areas: pd.DataFrame
+    lost: tuple[str, ...]
+
+
+def drawn_again(corpus: Corpus, folds: Sequence[Explained], workers: int | None = None) -> Drawn:
+    """Draw pain samples again without each acting unit and neutral; at most `AT_MOST` a person.
+
+    Raises InterventionError for a corpus that is not synthetic. Chapter 07.
+    """
+    plan = pd.concat(
+        [_plan(corpus, one).assign(fold=place) for place, one in enumerate(folds)],
+        ignore_index=True,
+    )
+    rows = np.stack([folds[one.fold].rows[one.number] for one in plan.itertuples()])
+    size = folds[0].model.image_size
+    again = render_again(corpus, folds[0].store, rows, list(plan["change"]), size, workers)
+    lost = plan.assign(lost=~again.whole).groupby(["fold", "number"])["lost"].transform("any")
+    plan = plan[~lost]
+    parts = [_measured(folds[place], again, part) for place, part in plan.groupby("fold")]
+    starts = np.cumsum([0, *(len(part.samples) for part in parts)])
+    units = [part.units.assign(sample=part.units["sample"] + start)
+             for part, start in zip(parts, starts, strict=False)]  # fmt: skip
+    return Drawn(
+        pd.concat([part.samples for part in parts], ignore_index=True),
+        {name: np.concatenate([part.maps[name] for part in parts]) for name in parts[0].maps},
+        pd.concat(units, ignore_index=True),
+        pd.concat([part.areas for part in parts], ignore_index=True),
+        again.lost,
+    )
+
+
+def _plan(corpus: Corpus, one: Explained) -> pd.DataFrame:
+    """What of a fold is drawn again: number of the sample, change."""
+    chosen = interventions.examined(one.samples, AT_MOST)
+    acting = interventions.active_aus(corpus, one.rows[chosen, -1])
+    rows = [
+        (int(number), change)
+        for number, units in zip(chosen, acting, strict=True)
+        for change in (UNCHANGED, NEUTRAL, *(Change((unit,)) for unit in units))
+    ]
+    return pd.DataFrame(rows, columns=["number", "change"])
+
+
+def _measured(one: Explained, again: Rendered, plan: pd.DataFrame) -> Drawn:
+    """What `Drawn` holds of one fold; the index of `plan` is the place in `again`."""
+    places = {change: plan[plan["change"] == change] for change in (UNCHANGED, NEUTRAL)}
+    kept = places[UNCHANGED]
+    frames, neutral = (again.frames[part.index] for part in places.values())
+    maps = attributions(one.model, frames)
+    samples = one.samples.iloc[kept["number"]].reset_index(drop=True)
+    rank = {number: row for row, number in enumerate(kept["number"])}
+    removed = plan[~plan["change"].isin([UNCHANGED, NEUTRAL])]
+    units = _units(one, again, removed, removed["number"].map(rank).to_numpy(), frames, maps)
+    units.insert(1, "subject", samples["subject"].to_numpy()[units["sample"]])
+    return Drawn(samples, maps, units, _areas(one, frames, maps, neutral, samples), ())
+
+
+def _units(
+    one: Explained,
+    again: Rendered,
+    removed: pd.DataFrame,
+    samples: np.ndarray,
+    frames: np.ndarray,
+    maps: Mapping[str, np.ndarray],
+) -> pd.DataFrame:
+    """A row for each sample and unit that was removed from it; see `Drawn`."""
+    without = again.frames[removed.index]
+    effect, log_odds = faithfulness.causal_effects(one.model, frames[samples], without)
+    units = [change.removed[0] for change in removed["change"]]
+    table = pd.DataFrame({"sample": samples, "unit": units, "effect": effect, "log_odds": log_odds})
+    rolled = maps["rollout mean"]
+    parts, even = shares(rolled), areas(rolled.shape[-1])
+    regions = [[NAMES.index(name) for name in AU_REGIONS[unit]] for unit in units]
+    table["share"] = [
+        parts[sample, at].sum() / even[at].sum()
+        for sample, at in zip(samples, regions, strict=True)
+    ]
+    moved, visible = again.moved[removed.index], again.visible[removed.index]
+    for name, values in maps.items():
+        hits, table["chance"] = faithfulness.pointing_game(values[samples], moved, visible)
+        table[f"hit {name}"] = hits
+    return table
+
+
+def _areas(
+    one: Explained,
+    frames: np.ndarray,
+    maps: Mapping[str, np.ndarray],
+    neutral: np.ndarray,
+    samples: pd.DataFrame,
+) -> pd.DataFrame:
+    """A row for each sample, method and replacement: areas under deletion and insertion."""
+    others = {kind: faithfulness.replacement(frames, kind) for kind in faithfulness.REPLACEMENTS}
+    others[NEUTRAL_FACE] = neutral
+    tables = []
+    for method, values in maps.items():
+        for kind, replaced in others.items():
+            drops, gains = (
+                faithfulness.area_under(
+                    faithfulness.curves(one.model, frames, values, replaced, insertion)
+                )
+                for insertion in (False, True)
+            )
+            named = {"subject": samples["subject"], "method": method, "replaced": kind}
+            tables.append(pd.DataFrame(named | {"deletion": drops, "insertion": gains}))
+    return pd.concat(tables, ignore_index=True)
+
+
+def faithful(drawn: Drawn, draws: pd.DataFrame) -> pd.DataFrame:
+    """Insertion less deletion by method and replacement: method, replaced, mean, low, high, people.
+
+    The greater, the more of the prediction hangs on the patches that a method puts first; 0 where
+    their order is no better than chance. Differences to "random" are in `less_random`, with low and
+    high of that.
+    """
+    rows = []
+    for kind in REPLACED:
+        part = drawn.areas[drawn.areas["replaced"] == kind]
+        random = part[part["method"] == "random"]
+        for method, group in part.groupby("method", sort=False):
+            gained = (group["insertion"] - group["deletion"]).to_numpy()
+            less = gained - (random["insertion"] - random["deletion"]).to_numpy()
+            both = np.column_stack([gained, less])
+            found = with_intervals(people_means(both, group["subject"]), draws)
+            named = {"method": method, "replaced": kind, "gained": found.loc[0, "mean"]}
+            rows.append(named | found.loc[1].to_dict())
+    return pd.DataFrame(rows).rename(columns={"mean": "less_random"})
+
+
+def pointing(drawn: Drawn, draws: pd.DataFrame) -> pd.DataFrame:
+    """The pointing game by method: method, mean, low, high, people; the last row is chance."""
+    names = {name: f"hit {name}" for name in drawn.maps} | {"chance": "chance"}
+    rows = []
+    for method, column in names.items():
+        values = drawn.units[[column]].to_numpy(float)
+        found = with_intervals(people_means(values, drawn.units["subject"]), draws)
+        rows.append({"method": method, **found.loc[0].to_dict()})
+    return pd.DataFrame(rows)
+
+
+def effects(drawn: Drawn, draws: pd.DataFrame) -> pd.DataFrame:
+    """What each unit adds to the log-odds of pain: unit, mean, low, high, people, samples."""
+    rows = []
+    for unit in PSPI_AUS:
+        group = drawn.units[drawn.units["unit"] == unit]
+        if len(group):
+            found = with_intervals(
+                people_means(group[["log_odds"]].to_numpy(), group["subject"]), draws
+            )
+            rows.append({"unit": unit, **found.loc[0].to_dict(), "samples": len(group)})
+    return pd.DataFrame(rows)
+
+
+def follows_causes(drawn: Drawn, draws: pd.DataFrame) -> pd.DataFrame:
+    """Whether attention is where causes are: rank correlation within people, mean, low, high.
+
+    Of each unit's effect on the log-odds with the ratio of rollout in its regions, over the samples
+    and units of a person.
+    """
+    units = drawn.units
+    each = faithfulness.rank_correlations(units["log_odds"], units["share"], units["subject"])
+    return with_intervals(each.set_index("subject")[["rho"]], draws)
+
+
+def by_name(measured: Mapping[str, Maps], kind: str) -> dict[str, np.ndarray]:
+    """Shares of regions, float64 (M, R), by model; `kind` is "last" or "rolled"."""
+    return {name: shares(getattr(maps, kind)) for name, maps in measured.items()}
