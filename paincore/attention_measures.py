@@ -24,9 +24,9 @@ from paincore.regions import AU_REGIONS, NAMES, areas, shares
 
 TRAINED, SHUFFLED = "trained", "labels shuffled"
 OUTCOMES = ("pain found", "pain missed", "false alarm", "no pain, none said")
-AT_MOST = 6  # samples of a person that are drawn again
+AT_MOST = 4  # samples of a person that are looked into
+STEPS = 6  # of deletion and insertion: so many times a sixth of the patches
 NEUTRAL_FACE = "neutral face"
-REPLACED = (*faithfulness.REPLACEMENTS, NEUTRAL_FACE)
 
 
 def with_controls(
@@ -71,8 +71,18 @@ def maps_of(folds: Sequence[Explained]) -> Maps:
     return Maps(np.concatenate(heads), np.concatenate(rolled))
 
 
-def telling_sample(folds: Sequence[Explained]) -> tuple[Explained, int] | None:
-    """The sample of the paper's Figure 8, by rule: a model and the number of its sample.
+class Telling(NamedTuple):
+    """One sample, by its model and number: the last layer's heads (H, F, P, P), and maps (F, P, P)
+    of all heads together by name."""
+
+    explained: Explained
+    number: int
+    heads: np.ndarray
+    together: dict[str, np.ndarray]
+
+
+def telling_sample(folds: Sequence[Explained]) -> Telling | None:
+    """The sample of the paper's figures 8 to 10, chosen by rule, with its maps.
 
     Of the clips of test subjects whose first frame has PSPI 0, whose others are painful and whose
     pain the model finds, the one with the largest step from the first PSPI to the second; of equals
@@ -87,7 +97,15 @@ def telling_sample(folds: Sequence[Explained]) -> tuple[Explained, int] | None:
             score = (float(pspi[number, 1]), float(pspi[number].sum()))
             if score > best:
                 best, found = score, (one, int(number))
-    return found
+    return _told(*found) if found else None
+
+
+def _told(one: Explained, number: int) -> Telling:
+    frames = one.frames(np.array([number]))
+    heads = to_maps(cls_attention(one.model, frames), one.model)
+    rolled = to_maps(rollout(one.model, frames, "max"), one.model)
+    together = {"rollout, max": rolled[0], "last layer, max": fuse(heads, "max")[0]}
+    return Telling(one, number, heads[0], together)
 
 
 def mean_maps(maps: np.ndarray, samples: pd.DataFrame) -> dict[str, np.ndarray]:
@@ -119,10 +137,13 @@ class Drawn:
 
 
 def drawn_again(corpus: Corpus, folds: Sequence[Explained], workers: int | None = None) -> Drawn:
-    """Draw pain samples again without each acting unit and neutral; at most `AT_MOST` a person.
+    """Pain samples, drawn again without each acting unit and neutral; at most `AT_MOST` a person.
 
-    Raises InterventionError for a corpus that is not synthetic. Chapter 07.
+    Of a corpus that does not know what its frames were caused by, they are taken as they are:
+    `units` is empty, and nothing is replaced by a neutral face. Chapter 07.
     """
+    if corpus.truth is None:
+        return _joined([_as_filmed(one) for one in folds], ())
     plan = pd.concat(
         [_plan(corpus, one).assign(fold=place) for place, one in enumerate(folds)],
         ignore_index=True,
@@ -133,6 +154,11 @@ def drawn_again(corpus: Corpus, folds: Sequence[Explained], workers: int | None 
     lost = plan.assign(lost=~again.whole).groupby(["fold", "number"])["lost"].transform("any")
     plan = plan[~lost]
     parts = [_measured(folds[place], again, part) for place, part in plan.groupby("fold")]
+    return _joined(parts, again.lost)
+
+
+def _joined(parts: Sequence[Drawn], lost: tuple[str, ...]) -> Drawn:
+    """The folds' parts as one; `units` points to the rows of all samples."""
     starts = np.cumsum([0, *(len(part.samples) for part in parts)])
     units = [part.units.assign(sample=part.units["sample"] + start)
              for part, start in zip(parts, starts, strict=False)]  # fmt: skip
@@ -141,8 +167,17 @@ def drawn_again(corpus: Corpus, folds: Sequence[Explained], workers: int | None 
         {name: np.concatenate([part.maps[name] for part in parts]) for name in parts[0].maps},
         pd.concat(units, ignore_index=True),
         pd.concat([part.areas for part in parts], ignore_index=True),
-        again.lost,
+        lost,
     )
+
+
+def _as_filmed(one: Explained) -> Drawn:
+    """What `Drawn` holds of one fold where nothing can be drawn again."""
+    chosen = interventions.examined(one.samples, AT_MOST)
+    frames, samples = one.frames(chosen), one.samples.iloc[chosen].reset_index(drop=True)
+    maps = attributions(one.model, frames)
+    units = pd.DataFrame(columns=["sample", "subject", "unit"])
+    return Drawn(samples, maps, units, _areas(one, frames, maps, None, samples), ())
 
 
 def _plan(corpus: Corpus, one: Explained) -> pd.DataFrame:
@@ -202,18 +237,18 @@ def _areas(
     one: Explained,
     frames: np.ndarray,
     maps: Mapping[str, np.ndarray],
-    neutral: np.ndarray,
+    neutral: np.ndarray | None,
     samples: pd.DataFrame,
 ) -> pd.DataFrame:
     """A row for each sample, method and replacement: areas under deletion and insertion."""
     others = {kind: faithfulness.replacement(frames, kind) for kind in faithfulness.REPLACEMENTS}
-    others[NEUTRAL_FACE] = neutral
+    others |= {} if neutral is None else {NEUTRAL_FACE: neutral}
     tables = []
     for method, values in maps.items():
         for kind, replaced in others.items():
             drops, gains = (
                 faithfulness.area_under(
-                    faithfulness.curves(one.model, frames, values, replaced, insertion)
+                    faithfulness.curves(one.model, frames, values, replaced, insertion, STEPS)
                 )
                 for insertion in (False, True)
             )
@@ -230,7 +265,7 @@ def faithful(drawn: Drawn, draws: pd.DataFrame) -> pd.DataFrame:
     high of that.
     """
     rows = []
-    for kind in REPLACED:
+    for kind in drawn.areas["replaced"].unique():
         part = drawn.areas[drawn.areas["replaced"] == kind]
         random = part[part["method"] == "random"]
         for method, group in part.groupby("method", sort=False):

@@ -18,14 +18,25 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure, SubFigure
 
 from paincore.attention import above, scaled
-from paincore.explained import Explained
-from paincore.figures import MUTED, WIDTH, may_be_shown, new_figure, show_face, styled
+from paincore.attention_measures import Telling
+from paincore.figures import (
+    MUTED,
+    WIDTH,
+    may_be_shown,
+    new_figure,
+    sentence_instead,
+    show_face,
+    styled,
+)
 from paincore.regions import masks
 
 THRESHOLD = 0.7  # of a sample's min-max, from which on the paper colours (figures 9 and 10)
 COLOURS = matplotlib.colormaps["viridis"]
 OPACITY = 0.55  # of a coloured patch: the face stays visible below it
 COLUMNS = 4  # pictures side by side
+NO_SAMPLE = (
+    "No clip of a test subject begins without pain, goes on with it and is found by the model."
+)
 
 
 def tiled(frames: np.ndarray) -> np.ndarray:
@@ -36,13 +47,16 @@ def tiled(frames: np.ndarray) -> np.ndarray:
 
 
 @styled
-def sample(corpus, explained: Explained, number: int) -> Figure:
+def sample(corpus, telling: Telling | None) -> Figure:
     """The frames of one sample in order of time, each with its PSPI: the paper's Figure 8."""
+    if telling is None:
+        return sentence_instead(corpus.dataset, "The sample", NO_SAMPLE)
+    explained, number = telling.explained, telling.number
     rows = explained.rows[number]
     frames = explained.store.frames.iloc[rows]
-    first = frames.iloc[0]
-    title = f"The sample: {first['sequence']}, {_said(explained, number)}"
-    figure = new_figure(corpus.dataset, title, 0.6 + WIDTH / COLUMNS)
+    probability = explained.run.predictions["probability"].iloc[number]
+    title = f"{frames['sequence'].iloc[0]}: probability of pain {probability:.2f}"
+    figure = new_figure(corpus.dataset, title, 0.55 + WIDTH / COLUMNS)
     panels = figure.subplots(1, COLUMNS, squeeze=False)[0]
     for axes in panels:
         axes.set_axis_off()
@@ -52,52 +66,50 @@ def sample(corpus, explained: Explained, number: int) -> Figure:
     return figure
 
 
-def _said(explained: Explained, number: int) -> str:
-    probability = explained.run.predictions["probability"].iloc[number]
-    return f"probability of pain {probability:.2f}"
-
-
 @styled
-def heads(corpus, explained: Explained, number: int, attention: np.ndarray) -> Figure:
-    """What each head of the last layer attends to, float32 (H, F, P, P): the paper's Figure 9.
+def heads(corpus, telling: Telling | None) -> Figure:
+    """What each head of the last layer attends to: the paper's Figure 9.
 
     All heads whole, then the first four as the paper shows them, from `THRESHOLD` on.
     """
-    whole, shown = scaled(attention), min(len(attention), COLUMNS)
-    lines = -(-len(attention) // COLUMNS)
-    height = (lines + 1) * (WIDTH / COLUMNS + 0.1) + 0.9
-    figure = new_figure(corpus.dataset, "Heads of the last layer", height)
-    upper, lower = figure.subfigures(2, 1, height_ratios=(lines + 0.3, 1.3))
-    names = [f"head {head}" for head in range(len(attention))]
-    _row(upper, corpus, explained, number, dict(zip(names, whole, strict=True)), 0.0)
-    _row(lower, corpus, explained, number, dict(zip(names[:shown], whole, strict=False)), THRESHOLD)
+    title = "Heads of the last layer"
+    if telling is None:
+        return sentence_instead(corpus.dataset, title, NO_SAMPLE)
+    whole, shown = scaled(telling.heads), min(len(telling.heads), COLUMNS)
+    lines = -(-len(whole) // COLUMNS)
+    figure = new_figure(corpus.dataset, title, (lines + 1) * (WIDTH / COLUMNS + 0.05) + 0.5)
+    upper, lower = figure.subfigures(2, 1, height_ratios=(lines + 0.15, 1.15))
+    names = [f"head {head}" for head in range(len(whole))]
+    _row(upper, corpus, telling, dict(zip(names, whole, strict=True)), 0.0)
+    _row(lower, corpus, telling, dict(zip(names[:shown], whole, strict=False)), THRESHOLD)
     return figure
 
 
 @styled
-def combined(corpus, explained: Explained, number: int, maps: Mapping[str, np.ndarray]) -> Figure:
-    """Maps (F, P, P) by name, whole above and from `THRESHOLD` on below: the paper's Figure 10."""
-    figure = new_figure(corpus.dataset, "All heads together", 2 * (WIDTH / COLUMNS + 0.1) + 1.1)
-    upper, lower = figure.subfigures(2, 1)
-    values = {name: scaled(one[None])[0] for name, one in maps.items()}
-    _row(upper, corpus, explained, number, values, 0.0)
-    _row(lower, corpus, explained, number, values, THRESHOLD)
+def together(corpus, telling: Telling | None) -> Figure:
+    """All heads as one map, whole and from `THRESHOLD` on: the paper's Figure 10."""
+    title = "All heads together"
+    if telling is None:
+        return sentence_instead(corpus.dataset, title, NO_SAMPLE)
+    figure = new_figure(corpus.dataset, title, WIDTH / COLUMNS + 0.55)
+    values = {name: scaled(one[None])[0] for name, one in telling.together.items()}
+    for part, threshold in zip(figure.subfigures(1, 2), (0.0, THRESHOLD), strict=True):
+        _row(part, corpus, telling, values, threshold, columns=2)
     return figure
 
 
 def _row(
     part: SubFigure,
     corpus,
-    explained: Explained,
-    number: int,
+    telling: Telling,
     maps: Mapping[str, np.ndarray],
     threshold: float,
+    columns: int = COLUMNS,
 ) -> None:
-    """Maps on their sample, `COLUMNS` a line, with their colour scale at the right."""
-    rows = explained.rows[number]
-    subject = explained.store.frames["subject"].iloc[rows[0]]
-    face = tiled(explained.store.images[rows])
-    panels = part.subplots(-(-len(maps) // COLUMNS), COLUMNS, squeeze=False)
+    """Maps on their sample, `columns` a line, with their colour scale at the right."""
+    rows, store = telling.explained.rows[telling.number], telling.explained.store
+    subject, face = store.frames["subject"].iloc[rows[0]], tiled(store.images[rows])
+    panels = part.subplots(-(-len(maps) // columns), columns, squeeze=False)
     for axes in panels.flat:
         axes.set_axis_off()
     norm = Normalize(threshold, 1)

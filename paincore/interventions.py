@@ -60,6 +60,11 @@ class Rendered:
         """Which samples have a face in all their frames, bool (K,)."""
         return self.found.all(axis=1)
 
+    def of(self, places: np.ndarray) -> "Rendered":
+        """Some of the samples; `lost` stays that of all."""
+        parts = (each[places] for each in (self.frames, self.found, self.moved, self.visible))
+        return Rendered(*parts, self.lost)
+
 
 def examined(samples: pd.DataFrame, at_most: int, pain: bool = True) -> np.ndarray:
     """The samples that are looked into: of each subject at most so many, spread evenly in order.

@@ -16,28 +16,35 @@ its probability of pain, more than the clean model's. Chapter 07.
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from paincore.attention_shares import with_intervals
 from paincore.attributions import METHODS, attributions
+from paincore.configuration import Configuration
 from paincore.corpus import Corpus, open_corpus
-from paincore.explained import Explained, ExplanationError, probabilities
+from paincore.explained import Explained, ExplanationError, explain_all, probabilities
 from paincore.faithfulness import patch_shares
+from paincore.folds import Fold
 from paincore.frames import KEYS
 from paincore.framestore import FrameStore
-from paincore.interventions import Rendered, settings_of
+from paincore.interventions import Change, Rendered, examined, render_again, settings_of
 from paincore.manifest import ROOT
 from paincore.registration import registered
 from paincore.statistics import interval
+from paincore.sweep import Sweep
 from paincore.synthetic.behaviour import ALL_OFF, Dials
 from paincore.synthetic.corpus import synthesize
 from paincore.vit import PainTransformer
 
 PLANTED = Dials(pain_pose=30.0)  # degrees at a felt pain of 10
 FRAMES = 600
+TURN = 15.0  # degrees by which heads without pain are turned: as the dial does at a pain of 5
+AT_MOST = 4  # samples of a person and label that are looked into
+MODELS = ("planted", "clean", "clean, another seed")
 
 
 def planted(
@@ -80,6 +87,94 @@ def clean_copy(
 ) -> tuple[Corpus, FrameStore]:
     """The copy with all dials off: the planted one's partner, frame by frame."""
     return planted(corpus, store, ALL_OFF, frames, results, workers)
+
+
+@dataclass(frozen=True)
+class Tried:
+    """Whether the shortcut is used, and whether it is found: `shares` of `hidden_shares`, `turned`
+    of `turning_effects`, models by `MODELS`; `lost` says which frames were left out of `turned`."""
+
+    shares: pd.DataFrame
+    turned: pd.DataFrame
+    lost: tuple[str, ...]
+
+
+def try_shortcut(
+    corpus: Corpus,
+    store: FrameStore,
+    sweep: Sweep,
+    configuration: Configuration,
+    folds: Sequence[Fold],
+    frames: int = FRAMES,
+    workers: int | None = None,
+) -> Tried:
+    """Train a configuration on both copies, on folds of the same people, and look into the models.
+
+    The clean copy is trained on with two seeds. `folds` are those of `store`; copies have no more
+    frames than the corpus. Raises InterventionError for a corpus without truth. Chapter 07.
+    """
+    frames = min(frames, len(store.frames))
+    _, turning = planted(corpus, store, PLANTED, frames, sweep.results, workers)
+    clean, still = clean_copy(corpus, store, frames, sweep.results, workers)
+    models = {}
+    for name, copy, seeds in (("planted", turning, 1), ("clean", still, 2)):
+        runs = sweep.train_all(copy, [configuration], same_people(folds, store, copy), seeds, True)
+        models[name] = explain_all(runs, copy, sweep.results)
+    models[MODELS[2]] = models["clean"][len(folds) :]
+    by_fold = [dict(zip(MODELS, each, strict=True)) for each in zip(*models.values(), strict=False)]
+    turned, lost = _turned(clean, still, by_fold, workers)
+    shares = [_shares(each) for each in by_fold]
+    return Tried(pd.concat(shares, ignore_index=True), turned, lost)
+
+
+def same_people(folds: Sequence[Fold], store: FrameStore, copy: FrameStore) -> list[Fold]:
+    """Folds of a copy with the people that folds of the corpus train and test on."""
+    people = copy.frames["subject"]
+    enters = copy.usable & copy.frames["pain"].notna().to_numpy()
+    return [
+        Fold(
+            fold.design,
+            fold.number,
+            np.flatnonzero(enters & people.isin(fold.train_subjects(store.frames)).to_numpy()),
+            np.flatnonzero(enters & people.isin(fold.test_subjects(store.frames)).to_numpy()),
+        )
+        for fold in folds
+    ]
+
+
+def _shares(models: Mapping[str, Explained]) -> pd.DataFrame:
+    """`hidden_shares` of one fold, of samples with pain that both copies hold."""
+    one, other = models["planted"], models["clean"]
+    first, second = partners(one, other)
+    chosen = examined(one.samples.iloc[first], AT_MOST)
+    pictures = {"planted": one.frames(first[chosen]), "clean": other.frames(second[chosen])}
+    side = one.model.image_size // one.model.encoder.config.patch_size
+    hidden = hidden_by_turning(pictures["clean"], pictures["planted"], side)
+    subjects = one.samples["subject"].to_numpy()[first[chosen]]
+    asked = {name: each.model for name, each in models.items()}
+    return hidden_shares(asked, pictures, hidden, subjects)
+
+
+def _turned(
+    clean: Corpus,
+    store: FrameStore,
+    by_fold: Sequence[Mapping[str, Explained]],
+    workers: int | None,
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """`turning_effects` of all folds, of samples of the clean copy without pain."""
+    ones = [models["clean"] for models in by_fold]
+    chosen = [examined(one.samples, AT_MOST, pain=False) for one in ones]
+    rows = np.concatenate([one.rows[some] for one, some in zip(ones, chosen, strict=True)])
+    changes = [Change(turn=TURN)] * len(rows)
+    again = render_again(clean, store, rows, changes, ones[0].model.image_size, workers)
+    ends = np.cumsum([0, *map(len, chosen)])
+    tables = []
+    for place, (models, one, some) in enumerate(zip(by_fold, ones, chosen, strict=True)):
+        part = again.of(np.arange(ends[place], ends[place + 1]))
+        asked = {name: each.model for name, each in models.items()}
+        subjects = one.samples["subject"].to_numpy()[some]
+        tables.append(turning_effects(asked, one.frames(some), part, subjects))
+    return pd.concat(tables, ignore_index=True), again.lost
 
 
 def partners(one: Explained, other: Explained) -> tuple[np.ndarray, np.ndarray]:
@@ -162,6 +257,15 @@ def finds(
         rows.append((kind, method, float(values.mean()), low, high, low > 0))
     names = ["pictures", "method", "difference", "low", "high", "found"]
     return pd.DataFrame(rows, columns=names)
+
+
+def changes(tried: Tried, draws: pd.DataFrame) -> pd.DataFrame:
+    """By how much turning a head raises the probability of pain: mean, low, high, people, by model
+    of `MODELS`, and "planted less clean". Values are means over people. Chapter 07."""
+    rise = tried.turned.assign(change=tried.turned["after"] - tried.turned["before"])
+    each = rise.pivot_table(values="change", index="subject", columns="model")
+    each["planted less clean"] = each["planted"] - each["clean"]
+    return with_intervals(each, draws)
 
 
 def turning_effects(

@@ -17,6 +17,7 @@ from paincore.shortcut import (
     hidden_shares,
     partners,
     planted,
+    same_people,
     turning_effects,
 )
 from paincore.statistics import subject_draws
@@ -189,3 +190,14 @@ def test_samples_whose_face_was_lost_are_left_out(corpus, copies):
 def test_a_real_corpus_cannot_be_copied(corpus, copies):
     with pytest.raises(InterventionError, match="only a synthetic corpus can be drawn again"):
         planted(replace(corpus, truth=None), copies[0])
+
+
+def test_folds_of_a_copy_test_the_same_people_on_its_own_usable_frames(tmp_path):
+    store = write_store_with_a_signal(tmp_path / "store", subjects=6)
+    copy = write_store_with_a_signal(tmp_path / "copy", subjects=6, frames=5, seed=1)
+    folds = [fold_of(store, number) for number in (1, 2, 3)]
+    for fold, own in zip(folds, same_people(folds, store, copy), strict=True):
+        assert own.test_subjects(copy.frames) == fold.test_subjects(store.frames)
+        assert own.train_subjects(copy.frames) == fold.train_subjects(store.frames)
+        both = np.sort(np.concatenate([own.train, own.test]))
+        np.testing.assert_array_equal(both, np.flatnonzero(copy.usable))

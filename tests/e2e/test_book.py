@@ -17,7 +17,15 @@ WIDTHS = {"desktop": 1280, "phone": 390}
 
 
 def test_the_book_is_there_with_its_pages():
-    names = ("01-data", "02-registration", "03-folds", "04-training", "05-ablations", "06-results")
+    names = (
+        "01-data",
+        "02-registration",
+        "03-folds",
+        "04-training",
+        "05-ablations",
+        "06-results",
+        "07-attention",
+    )
     chapters = {f"chapters/{name}.html" for name in names}
     assert chapters | {"index.html", "running.html", "licence.html"} <= set(PAGES)
 

@@ -1,0 +1,274 @@
+"""What chapter 07 says of attention: sentences that follow this run's numbers.
+
+Something is said to be more or less only where its interval lies on one side; else it is said that
+the two are not told apart. No sentence says that the paper is right or wrong about its own data.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from paincore import paper
+from paincore.ablation_description import in_markdown
+from paincore.attention_measures import (
+    SHUFFLED,
+    TRAINED,
+    Drawn,
+    Telling,
+    effects,
+    faithful,
+    follows_causes,
+    pointing,
+)
+from paincore.attention_shares import Apart
+from paincore.regions import AU_REGIONS, NAMES, REGIONS, areas, shares
+from paincore.results_description import p_value
+from paincore.shortcut import MODELS, Tried, changes, finds
+from paincore.training_description import bracket, number, signed
+
+MAPS = ("last layer mean", "last layer max", "rollout mean", "rollout max")
+SIGNIFICANT = 0.05
+NOT_HERE = (
+    "This corpus does not know what its frames were caused by, so nothing could be taken away from "
+    "a face. The book's synthetic corpus knows."
+)
+
+
+def sample_sentence(telling: Telling | None) -> str:
+    """Which sample was chosen, beside the paper's. Chapter 07."""
+    if telling is None:
+        return "No clip of a test subject fits the rule, so there is nothing to picture here."
+    frames = telling.explained.store.frames.iloc[telling.explained.rows[telling.number]]
+    levels = [f"{value:.0f}" for value in frames["pspi"]]
+    run = telling.explained.run
+    fold = run.predictions["fold"].iloc[0]
+    return (
+        f"The rule chose {frames['sequence'].iloc[0]}, frames {frames['frame'].iloc[0]} to "
+        f"{frames['frame'].iloc[-1]}, with PSPI {', '.join(levels)}; the paper's sample has 0, 10, "
+        f"10, 10. The model is {run.configuration.title} of fold {fold}, which was not trained "
+        "on this person."
+    )
+
+
+def heads_sentence(telling: Telling | None) -> str:
+    """What each head of the sample favours, as the paper's section 4.6 reads its Figure 9."""
+    if telling is None:
+        return ""
+    found = shares(telling.heads) / areas(telling.heads.shape[-1])
+    face = list(range(len(REGIONS)))
+    said = []
+    for head, ratios in enumerate(found):
+        most = face[int(np.argmax(ratios[face]))]
+        said.append(f"head {head} {number(ratios[most])} times in the {NAMES[most]} region")
+    return (
+        "In this sample, and against an even share, the region of action units that each head has "
+        f"most attention in: {', '.join(said)}. The paper reads its own picture as AU43 (head 0), "
+        "AU4 (head 1), AU6 and AU7 (head 2) and most of the face (head 3)."
+    )
+
+
+def regions_sentences(found: Mapping[str, pd.DataFrame]) -> list[str]:
+    """Whether the trained model attends to regions more than evenly, and than its controls do."""
+    said = []
+    for kind, table in found.items():
+        part = table[table["region"].isin(REGIONS)].set_index(["model", "region"])
+        trained = part.loc[TRAINED]
+        more = [name for name in REGIONS if trained.loc[name, "low"] > 1]
+        beyond = [
+            name
+            for name in more
+            if all(
+                trained.loc[name, "low"] > part.loc[(model, name), "high"]
+                for model in (SHUFFLED, "pretrained")
+            )
+        ]
+        ratios = f"{number(trained['mean'].min())} to {number(trained['mean'].max())}"
+        rest = (
+            f"beyond both the model of shuffled labels and the one before fine-tuning in "
+            f"{_listed(beyond)}"
+            if beyond
+            else "in none of them clear of both the model of shuffled labels and the one before "
+            "fine-tuning"
+        )
+        said.append(
+            f"In the {kind}, the trained model has {ratios} times an even share in the six regions, and more "
+            f"than even in {_listed(more)}, {rest}."
+        )
+    return said
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names) if names else "none"
+
+
+def apart_sentence(found: Mapping[str, Apart]) -> str:
+    """Whether heads have regions of their own, and whether training made it so."""
+    trained, before = found[TRAINED], found["pretrained"]
+    overlap = trained.low <= before.high and before.low <= trained.high
+    learnt = (
+        "the two intervals overlap, so fine-tuning is not seen to have divided the work"
+        if overlap
+        else f"fine-tuning has moved heads {'apart' if trained.low > before.high else 'together'}"
+    )
+    return (
+        f"To make one head look where another looks, {_percent(trained)} of its attention would "
+        f"have to move ({100 * trained.by_chance:.1f} % with heads exchanged at random, p "
+        f"{p_value(trained.p)}). Before fine-tuning it is {_percent(before)}: {learnt}. With "
+        f"shuffled labels it is {_percent(found[SHUFFLED])}, with random weights "
+        f"{_percent(found['random'])}."
+    )
+
+
+def _percent(one: Apart) -> str:
+    """A distance of heads and its interval in per cent."""
+    return f"{100 * one.distance:.1f} % [{100 * one.low:.1f}, {100 * one.high:.1f}]"
+
+
+def units_sentence(table: pd.DataFrame) -> str:
+    """At which action units attention goes more, or less, to where they show."""
+    more = [f"AU{row.unit}" for row in table.itertuples() if row.low > 0]
+    less = [f"AU{row.unit}" for row in table.itertuples() if row.high < 0]
+    return (
+        f"Where a unit is coded, attention is more in its regions for {_listed(more)} and less for "
+        f"{_listed(less)}; for the others the interval holds 0. Units of pain come together, so "
+        "this does not say which of them attention follows."
+    )
+
+
+def followers_table(table: pd.DataFrame, rows: int = 6) -> pd.DataFrame:
+    """The heads and units that go together most clearly."""
+    top = table.head(rows)
+    columns = {
+        "head": top["head"],
+        "action unit": [f"AU{unit}" for unit in top["unit"]],
+        "regions": [" + ".join(AU_REGIONS[unit]) for unit in top["unit"]],
+        "correlation": top["correlation"].map(signed),
+        "people": top["people"],
+        "p, of all pairs": top["p"].map(p_value),
+    }
+    return pd.DataFrame(columns).astype(str)
+
+
+def faithful_sentences(drawn: Drawn, draws: pd.DataFrame) -> list[str]:
+    """Which methods put patches in a better order than chance, by replacement."""
+    table = faithful(drawn, draws)
+    said = []
+    for kind, part in table[table["method"] != "random"].groupby("replaced", sort=False):
+        part = part.sort_values("less_random", ascending=False)
+        better = [
+            f"{row.method} {signed(row.less_random)} {bracket(row.low, row.high, signed)}"
+            for row in part.itertuples()
+            if row.low > 0
+        ]
+        said.append(f"Replaced by {_kinds(kind)}, better than random order: {_listed(better)}.")
+    return said
+
+
+def _kinds(kind: str) -> str:
+    return {"mean": "the mean colour", "blurred": "a blurred face"}.get(kind, f"the {kind}")
+
+
+def pointing_sentence(drawn: Drawn, draws: pd.DataFrame) -> str:
+    """Whether maps are greatest where a unit moves the face."""
+    if drawn.units.empty:
+        return NOT_HERE
+    table = pointing(drawn, draws).set_index("method")
+    chance = table.loc["chance", "mean"]
+    better = [
+        f"{name} {number(row['mean'])} {bracket(row['low'], row['high'])}"
+        for name, row in table.drop(index="chance").iterrows()
+        if row["low"] > chance
+    ]
+    return (
+        f"A pixel of the face drawn at random hits {number(chance)} of the time. More often hit: "
+        f"{_listed(better)}."
+    )
+
+
+def effects_sentences(drawn: Drawn, draws: pd.DataFrame) -> list[str]:
+    """What units add to a prediction, and whether attention is where they do."""
+    if drawn.units.empty:
+        return [NOT_HERE]
+    table = effects(drawn, draws)
+    adds = [
+        f"AU{row.unit} {signed(row.mean)} {bracket(row.low, row.high, signed)}"
+        for row in table.itertuples()
+        if row.low > 0
+    ]
+    found = follows_causes(drawn, draws).iloc[0]
+    told = "follows" if found["low"] > 0 else "goes against" if found["high"] < 0 else None
+    verdict = f"attention {told} causes" if told else "attention is not seen to follow causes"
+    count = f"{len(drawn.samples)} samples of {drawn.samples['subject'].nunique()} people"
+    lost = f" Left out, as no face was found in one of their frames: {len(drawn.lost)}."
+    return [
+        f"In {count}, taking a unit away lowers the log-odds of pain for {_listed(adds)}."
+        + (lost if drawn.lost else ""),
+        "Within people, the rank correlation of a unit's effect with the share of rollout in its "
+        f"regions is {signed(found['mean'])} {bracket(found['low'], found['high'], signed)} "
+        f"({found['people']:.0f} people with enough to rank): {verdict}.",
+    ]
+
+
+def shortcut_sentences(tried: Tried | None, draws: pd.DataFrame) -> list[str]:
+    """Whether the planted shortcut is used, and which maps find it."""
+    if tried is None:
+        return [NOT_HERE]
+    used = changes(tried, draws)
+    less = used.loc["planted less clean"]
+    planted, clean = (signed(used.loc[model, "mean"]) for model in MODELS[:2])
+    found = _finders(tried, draws)
+    said = (
+        f"found, on both kinds of pictures and beyond another seed, by {_listed(found)}"
+        if found
+        else "not found by any method: none puts more of its map on the hidden part on both kinds "
+        "of pictures, beyond what another seed does"
+    )
+    return [
+        f"Turning heads without pain changes the probability of pain by {planted} for the model of "
+        f"the planted copy and by {clean} for that of the clean one; the difference is "
+        f"{signed(less['mean'])} {bracket(less['low'], less['high'], signed)}: the shortcut is "
+        f"{'used' if less['low'] > 0 else 'not seen to be used'}.",
+        f"In maps it is {said}.",
+    ]
+
+
+def _finders(tried: Tried, draws: pd.DataFrame) -> list[str]:
+    """Methods that find the shortcut on all kinds of pictures, by more than another seed does."""
+    table = finds(tried.shares, draws).set_index(["method", "pictures"])
+    seed = finds(tried.shares, draws, MODELS[2]).set_index(["method", "pictures"])
+    wins = table["found"] & (table["difference"] > seed["difference"].abs())
+    each = wins.groupby(level="method").all()
+    return sorted(each.index[each])
+
+
+def findings(
+    found: Mapping[str, pd.DataFrame],
+    apart: Mapping[str, Apart],
+    drawn: Drawn,
+    tried: Tried | None,
+    draws: pd.DataFrame,
+) -> str:
+    """What of the paper's reading holds on this corpus, in Markdown. Chapter 07."""
+    return in_markdown(
+        [
+            f"**{paper.READINGS[0]}** {apart_sentence(apart)}",
+            f"**{paper.READINGS[1]}** {' '.join(regions_sentences(found))}",
+            f"**{paper.READINGS[2]}** {' '.join(_whether_it_explains(drawn, draws))}",
+            f"**What no picture shows.** {' '.join(shortcut_sentences(tried, draws))}",
+        ]
+    )
+
+
+def _whether_it_explains(drawn: Drawn, draws: pd.DataFrame) -> list[str]:
+    """Attention's maps alone, in every measure."""
+    table = faithful(drawn, draws).set_index(["method", "replaced"])
+    kinds = table.index.get_level_values("replaced").unique()
+    counts = [sum(table.loc[(name, kind), "low"] > 0 for name in MAPS) for kind in kinds]
+    said = [f"{_kinds(kind)} {count}" for kind, count in zip(kinds, counts, strict=True)]
+    return [
+        f"Of the {len(MAPS)} maps of attention, so many order patches better than chance where "
+        f"they are replaced by: {', '.join(said)}.",
+        pointing_sentence(drawn, draws),
+        effects_sentences(drawn, draws)[-1],
+    ]
