@@ -92,8 +92,8 @@ def regions_sentences(found: Mapping[str, pd.DataFrame]) -> list[str]:
             "fine-tuning"
         )
         said.append(
-            f"In the {kind}, the trained model has {ratios} times an even share in the six regions, and more "
-            f"than even in {_listed(more)}, {rest}."
+            f"In the {kind}, the trained model has {ratios} times an even share in the six "
+            f"regions, and more than even in {_listed(more)}, {rest}."
         )
     return said
 
