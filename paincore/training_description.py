@@ -227,7 +227,8 @@ def number(value: float) -> str:
 
 def signed(value: float) -> str:
     """A difference of scores, with its sign."""
-    return "-" if np.isnan(value) else f"{value:+.2f}".replace("-", MINUS)
+    rounded = round(value, 2) + 0.0  # no minus before a zero
+    return "-" if np.isnan(value) else f"{rounded:+.2f}".replace("-", MINUS)
 
 
 def bracket(low: float, high: float, write: Callable[[float], str] = number) -> str:
