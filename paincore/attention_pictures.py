@@ -114,14 +114,14 @@ def _row(
         axes.set_axis_off()
     norm = Normalize(threshold, 1)
     for axes, (name, values) in zip(panels.flat, maps.items(), strict=False):
-        _overlay(axes, corpus, face, subject, above(values, threshold), norm)
+        overlay(axes, corpus, face, subject, above(values, threshold), norm)
         axes.set_title(name, color=MUTED, fontsize=8)
     scale = matplotlib.cm.ScalarMappable(norm, COLOURS)
     said = "attention, min-max" if not threshold else f"from {threshold:g} on"
     part.colorbar(scale, ax=panels, shrink=0.8, aspect=18, pad=0.02, label=said)
 
 
-def _overlay(
+def overlay(
     axes: Axes, corpus, face: np.ndarray, subject: str, values: np.ndarray, norm: Normalize
 ) -> None:
     """The map (F, P, P), NaN where nothing is coloured, on the face in grey."""

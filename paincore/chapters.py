@@ -9,6 +9,7 @@ was made from; when that is still true, it is not executed again.
 import ast
 import hashlib
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -48,6 +49,9 @@ method runs and how it behaves; no number here reproduces a result of the paper.
 
 class ParameterError(PaincoreError):
     """A parameter that a chapter does not have, or a value of the wrong type."""
+
+
+NEED_A_KERNEL = {"OutputModel", "AnyModel"}  # widgets that a page would look for online
 
 
 class ChapterError(PaincoreError):
@@ -196,26 +200,48 @@ def _prepare_for_reading(book: nbformat.NotebookNode, inputs: dict, banner: str)
         if "injected-parameters" in cell.metadata.get("tags", []):
             cell.metadata["tags"].append("hide-input")
             cell.metadata["mystnb"] = {"code_prompt_show": "What was set in this run"}
-    _drop_progress_bars(book)
+    _keep_rendered_widgets(book)
     # Through JSON, so that it compares equal to what is read back.
     book.metadata["paincore"] = json.loads(json.dumps(inputs))
 
 
-def _drop_progress_bars(book: nbformat.NotebookNode) -> None:
-    """Take out output widgets, in which progress bars run: a page would look for them online."""
+def _keep_rendered_widgets(book: nbformat.NotebookNode) -> None:
+    """Keep the widgets that a page can show without a kernel and without the network.
+
+    Output widgets, in which progress bars run, and live pictures (`paincore.widgets.explorer`) need
+    one of them: of a live widget its still is left, of a bar nothing.
+    """
     view = "application/vnd.jupyter.widget-view+json"
     kept = book.metadata.get("widgets", {}).get("application/vnd.jupyter.widget-state+json", {})
     models = kept.get("state", {})
-    bars = {name for name, model in models.items() if model["model_name"] == "OutputModel"}
-    for name in bars:
-        del models[name]
+    shown = set()
     for cell in book.cells:
-        if "outputs" in cell:
-            cell.outputs = [
-                output
-                for output in cell.outputs
-                if output.get("data", {}).get(view, {}).get("model_id") not in bars
-            ]
+        for output in list(cell.get("outputs", [])):
+            parts = _parts(output.get("data", {}).get(view, {}).get("model_id"), models)
+            if not any(models[name]["model_name"] in NEED_A_KERNEL for name in parts):
+                shown |= parts
+            elif len(output["data"]) > 2:  # beside the view and its text: a still
+                del output["data"][view]
+            else:
+                cell.outputs.remove(output)
+    for name in set(models) - shown - _links(models, shown):
+        del models[name]
+
+
+def _parts(name: str | None, models: dict) -> set[str]:
+    """A widget and all that it is made of, by model id; nothing for None."""
+    found, waiting = set(), [name] if name in models else []
+    while waiting:
+        found.add(one := waiting.pop())
+        named = re.findall(r"IPY_MODEL_(\w+)", json.dumps(models[one]["state"]))
+        waiting += [other for other in named if other in models and other not in found]
+    return found
+
+
+def _links(models: dict, shown: set[str]) -> set[str]:
+    """The links between widgets that are shown: nothing names them, they name what they link."""
+    links = [name for name in models if models[name]["model_name"].endswith("LinkModel")]
+    return {name for name in links if _parts(name, models) & shown}
 
 
 def execute_chapters(

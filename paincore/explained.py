@@ -6,6 +6,7 @@ model is only asked about people whom it has never seen.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -63,7 +64,7 @@ class Explained:
             )
         raise ExplanationError(f"{sequence}, frame {frame}, ends no test sample of this run: {why}")
 
-    @property
+    @cached_property
     def samples(self) -> pd.DataFrame:
         """A row for each test sample: the predictions, and all columns of its last frame."""
         last = self.store.frames.iloc[self.rows[:, -1]].reset_index(drop=True)

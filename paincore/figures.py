@@ -7,7 +7,8 @@ corpus says so in its upper right corner. Faces are drawn by `show_face` alone.
 """
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 
 import matplotlib
@@ -32,6 +33,7 @@ STYLE = {
     "font.size": 9,
     "axes.titlesize": 9,
     "axes.titlelocation": "left",
+    "axes.titley": 1.0,  # else each title is measured against all tick labels, which takes long
     "axes.labelcolor": MUTED,
     "axes.edgecolor": "#C4C8CF",
     "axes.spines.top": False,
@@ -61,10 +63,24 @@ def new_figure(dataset, title: str, height: float) -> Figure:
     return figure
 
 
+_LIVE: ContextVar[bool] = ContextVar("live", default=False)
+
+
+@contextlib.contextmanager
+def live() -> Iterator[None]:
+    """Within it any face may be drawn: for pictures that a browser gets and nothing keeps."""
+    token = _LIVE.set(True)
+    try:
+        yield
+    finally:
+        _LIVE.reset(token)
+
+
 def may_be_shown(dataset, subject: str) -> bool:
-    """Whether the data set's entry in the manifest lets this subject's face be shown."""
+    """Whether this subject's face may be drawn: by the data set's entry in the manifest, or since
+    what is drawn is not kept (`live`)."""
     shown = dataset.shown_subjects
-    return dataset.faces_may_be_shown and (not shown or subject in shown)
+    return _LIVE.get() or (dataset.faces_may_be_shown and (not shown or subject in shown))
 
 
 def show_face(

@@ -56,7 +56,7 @@ def people(frames: pd.DataFrame, folds: Sequence[Fold]) -> pd.DataFrame:
     """Frames and pain frames of each person under test: fold, subject, frames, pain."""
     parts = []
     for fold in folds:
-        pain = frames.iloc[fold.test].groupby("subject")["pain"]
+        pain = frames[["subject", "pain"]].iloc[fold.test].groupby("subject")["pain"]
         counts = pd.DataFrame({"frames": pain.size(), "pain": pain.sum().astype("int64")})
         parts.append(counts.reset_index().assign(fold=fold.number))
     return pd.concat(parts, ignore_index=True)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
 from paincore.figures import MUTED, PAIN, PAPER, THIS, new_figure, styled
@@ -29,7 +30,7 @@ def designs(corpus, frames: pd.DataFrame, by_design: Mapping[str, Sequence[Fold]
     for row, (design, table) in zip(grid, tables.items(), strict=True):
         for axes, measure, colour in zip(row, ("pain", "frames"), (PAIN, THIS), strict=True):
             totals = table.groupby("fold")[measure].sum()
-            _draw_people(axes, table, measure, colour)
+            draw_people(axes, table, measure, colour)
             axes.axhline(totals.mean(), color=PAPER, linestyle="--", lw=0.8, zorder=0)
             for fold, total in totals.items():
                 axes.annotate(
@@ -50,17 +51,20 @@ def designs(corpus, frames: pd.DataFrame, by_design: Mapping[str, Sequence[Fold]
     return figure
 
 
-def _draw_people(axes, table: pd.DataFrame, measure: str, colour: str) -> None:
+def draw_people(axes, table: pd.DataFrame, measure: str, colour: str) -> None:
     """A bar for each fold, of parts for its people, the largest at the bottom and darkest."""
-    for fold, part in table.groupby("fold"):
-        bottom = 0
-        values = sorted(part[measure], reverse=True)
-        for place, value in enumerate(values):
-            shade = SHADES[min(place, len(SHADES) - 1)]
-            axes.bar(
-                fold, value, 0.72, bottom, color=colour, alpha=shade, edgecolor="white", lw=0.6
-            )
-            bottom += value
+    parts = table.sort_values(measure, ascending=False, kind="stable")
+    values = parts.groupby("fold")[measure]
+    shades = np.array(SHADES)[np.minimum(values.cumcount(), len(SHADES) - 1)]
+    axes.bar(
+        parts["fold"],
+        parts[measure],
+        0.72,
+        values.cumsum() - parts[measure],
+        color=[to_rgba(colour, shade) for shade in shades],
+        edgecolor="white",
+        lw=0.6,
+    )
 
 
 @styled

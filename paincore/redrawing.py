@@ -163,16 +163,16 @@ def _outcome(unchanged: Face, face: Face, change: Change, backend: Backend, job:
     moved = np.zeros((job.size, job.size), bool)
     if not change.turn:
         after = backend.view(face.picture.image, unchanged.mesh, backend.topology, job.view)
-        pictures = (_shrunk(one.image, job.size) for one in (before, after))
+        pictures = (shrunk(one.image, job.size) for one in (before, after))
         one, other = (picture.astype(np.float32) @ LUMINANCE for picture in pictures)
         moved = np.abs(one - other) > MOVED
-    visible = _shrunk(before.visible.astype(np.float32), job.size) >= 0.5
+    visible = shrunk(before.visible.astype(np.float32), job.size) >= 0.5
     if face.view is None:
         return Outcome(np.zeros((job.size, job.size, 3), np.uint8), moved, visible, face.problem)
-    return Outcome(_shrunk(face.view.image, job.size), moved, visible, "")
+    return Outcome(shrunk(face.view.image, job.size), moved, visible, "")
 
 
-def _shrunk(picture: np.ndarray, size: int) -> np.ndarray:
+def shrunk(picture: np.ndarray, size: int) -> np.ndarray:
     """As `paincore.inputs.pictures_at` shrinks a store."""
     if size == len(picture):
         return picture

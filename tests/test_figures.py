@@ -7,9 +7,10 @@ import pytest
 from IPython.core.pylabtools import print_figure
 from matplotlib.figure import Figure
 
-from paincore import figures, widgets
+from paincore import figures
 from paincore.corpus import Corpus, open_corpus
 from paincore.manifest import dataset_named
+from paincore.widgets import players
 from tests.miniature import Miniature
 
 CHAPTER_01 = [
@@ -66,7 +67,7 @@ def test_without_truth_a_sentence_stands_where_the_figure_would(draw, unbc):
     assert is_sentence(figure)
 
 
-@pytest.mark.parametrize("draw", [figures.faces_by_pspi, figures.timeline, widgets.watch_sequence])
+@pytest.mark.parametrize("draw", [figures.faces_by_pspi, figures.timeline, players.watch_sequence])
 def test_a_licensed_picture_is_not_even_opened(draw, unbc, miniature):
     for picture in miniature.root.rglob("*.png"):
         picture.unlink()
@@ -102,14 +103,18 @@ def test_unbc_shows_no_face_as_it_comes():
 
 def test_show_face_is_the_only_place_that_opens_a_picture():
     package = Path(figures.__file__).parent
-    drawing = [*package.glob("*figures.py"), package / "widgets.py", package / "chapters.py"]
+    drawing = [
+        *package.glob("*figures.py"),
+        *package.glob("widgets/*.py"),
+        package / "chapters.py",
+    ]
     opened = [file.read_text().count(call) for file in drawing for call in ("Image.open", "imread")]
     assert sum(opened) == 1
 
 
 def test_no_figure_of_registration_draws_a_picture_by_another_way_than_show_face():
     package = Path(figures.__file__).parent
-    for name in ("registration_figures.py", "accuracy_figures.py", "widgets.py"):
+    for name in ("registration_figures.py", "accuracy_figures.py", "widgets/players.py"):
         assert "imshow" not in (package / name).read_text()
 
 
@@ -123,11 +128,11 @@ def test_a_figure_is_the_same_to_the_byte_when_drawn_again(synthetic):
 
 
 def test_the_sequence_to_play_has_a_picture_for_every_frame_of_a_short_one(synthetic):
-    controls, stack = widgets.watch_sequence(synthetic).children
+    controls, stack = players.watch_sequence(synthetic).children
     assert len(stack.children) == 5
     assert [control.max for control in controls.children] == [4, 4]
 
 
 def test_a_long_sequence_is_thinned_to_what_a_page_can_carry(synthetic):
-    _, stack = widgets.watch_sequence(synthetic, most=3).children
+    _, stack = players.watch_sequence(synthetic, most=3).children
     assert len(stack.children) == 3

@@ -5,10 +5,11 @@ import cv2
 import numpy as np
 import pytest
 
-from paincore import accuracy, registration_figures, widgets
+from paincore import accuracy, registration_figures
 from paincore.manifest import dataset_named
 from paincore.registration.backends import load_backend
 from paincore.registration_description import backends_here, rising_clip, turning_person
+from paincore.widgets import players
 from tests.test_figures import is_sentence, texts
 
 
@@ -110,7 +111,7 @@ def test_the_head_to_turn_has_a_picture_for_each_frame_up_to_what_a_page_can_car
     drawn_corpus, drawn_store
 ):
     frames = turning_person(drawn_store.frames[drawn_store.usable])
-    _, stack = widgets.turn_head(drawn_corpus, drawn_store, frames).children
+    _, stack = players.turn_head(drawn_corpus, drawn_store, frames).children
     assert len(stack.children) == len(frames)
-    _, stack = widgets.turn_head(drawn_corpus, drawn_store, frames, most=3).children
+    _, stack = players.turn_head(drawn_corpus, drawn_store, frames, most=3).children
     assert len(stack.children) == 3

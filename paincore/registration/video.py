@@ -43,6 +43,30 @@ def read_video(path: str | Path) -> Iterator[tuple[float, np.ndarray]]:
     return chain([next(frames)], frames)
 
 
+def sampled(path: str | Path, most: int = 60, side: int = 1280) -> list[tuple[float, np.ndarray]]:
+    """Up to `most` evenly spaced frames of a photograph or video, as `read_video` gives them.
+
+    A frame whose longer side has more than `side` pixels is shrunk to it, so that 4K fits into
+    memory. The file is read to its end, once. Raises VideoError as `read_video` does. Chapter 08.
+    """
+    kept, every = [], 1
+    for number, (seconds, image) in enumerate(read_video(path)):
+        if number % every == 0:
+            kept.append((seconds, shrunk_to(image, side)))
+        if len(kept) == 2 * most:
+            kept, every = kept[::2], 2 * every
+    places = np.linspace(0, len(kept) - 1, min(most, len(kept))).round().astype(int)
+    return [kept[place] for place in places]
+
+
+def shrunk_to(image: np.ndarray, side: int) -> np.ndarray:
+    """The picture with its longer side at most `side` pixels."""
+    share = side / max(image.shape[:2])
+    if share >= 1:
+        return image
+    return cv2.resize(image, None, fx=share, fy=share, interpolation=cv2.INTER_AREA)
+
+
 def register_file(
     path: str | Path,
     backend: str = "landmarker",

@@ -1,7 +1,7 @@
 """What a reader can move, in JupyterLab and in the rendered book alike.
 
 A rendered page has no kernel behind it: every state is computed beforehand, and the widgets are
-linked in the browser (`jslink`).
+linked in the browser (`jslink`). Faces are drawn under the corpus's rules.
 """
 
 from io import BytesIO
@@ -19,7 +19,7 @@ from paincore.figures import MUTED, show_face, show_frame, styled
 def watch_sequence(corpus, most: int = 40) -> ipywidgets.VBox:
     """Play `description.telling_sequence`, up to `most` evenly spaced frames of it. Chapter 01."""
     frames = description.telling_sequence(corpus.frames).query("state == 'ok'")
-    return _player([_picture(corpus, frame) for _, frame in _spread(frames, most).iterrows()])
+    return player([_picture(corpus, frame) for _, frame in spread(frames, most).iterrows()])
 
 
 @styled
@@ -28,22 +28,24 @@ def turn_head(corpus, store, frames, most: int = 40) -> ipywidgets.VBox:
     evenly spaced. Chapter 02."""
     if frames.empty:
         return ipywidgets.VBox([ipywidgets.Label("No face was found in this corpus.")])
-    return _player(
-        [_turned(corpus, frame, store.images[i]) for i, frame in _spread(frames, most).iterrows()]
+    return player(
+        [_turned(corpus, frame, store.images[i]) for i, frame in spread(frames, most).iterrows()]
     )
 
 
-def _spread(frames: pd.DataFrame, most: int) -> pd.DataFrame:
+def spread(frames: pd.DataFrame, most: int) -> pd.DataFrame:
     """Up to `most` of the rows, evenly spaced from the first to the last."""
     return frames.iloc[np.unique(np.linspace(0, len(frames) - 1, most).round().astype(int))]
 
 
-def _player(pictures: list[ipywidgets.Image]) -> ipywidgets.VBox:
+def player(
+    pictures: list[ipywidgets.Image], what: str = "picture", first: int = 0
+) -> ipywidgets.VBox:
     """One of the pictures at a time, with a button that plays them and a slider."""
-    stack = ipywidgets.Stack(pictures, selected_index=0)
+    stack = ipywidgets.Stack(pictures, selected_index=first)
     last = len(pictures) - 1
-    play = ipywidgets.Play(min=0, max=last, interval=200, description="Play")
-    slider = ipywidgets.IntSlider(min=0, max=last, description="picture", readout=False)
+    play = ipywidgets.Play(first, min=0, max=last, interval=200, description="Play")
+    slider = ipywidgets.IntSlider(first, min=0, max=last, description=what, readout=False)
     ipywidgets.jslink((play, "value"), (slider, "value"))
     ipywidgets.jslink((slider, "value"), (stack, "selected_index"))
     return ipywidgets.VBox([ipywidgets.HBox([play, slider]), stack])
@@ -56,7 +58,7 @@ def _picture(corpus, frame) -> ipywidgets.Image:
     units = [f"AU{au}: {frame[f'au{au}']:.0f}" for au in facs.AUS if frame[f"au{au}"] > 0]
     axes.set_title(f"frame {frame['frame']}, PSPI {frame['pspi']:.0f}", fontweight="bold")
     figure.supxlabel(", ".join(units) or "no action unit", fontsize=7.5, color=MUTED)
-    return _encoded(figure, corpus.dataset)
+    return picture_of(figure, corpus.dataset)
 
 
 def _turned(corpus, frame, view: np.ndarray) -> ipywidgets.Image:
@@ -66,12 +68,12 @@ def _turned(corpus, frame, view: np.ndarray) -> ipywidgets.Image:
     show_face(after, view, corpus.dataset, frame["subject"])
     before.set_title(f"{frame['subject']}, yaw {frame['yaw']:.0f}°", fontweight="bold")
     after.set_title(f"{100 * frame['visible_share']:.0f} % visible", color=MUTED)
-    return _encoded(figure, corpus.dataset)
+    return picture_of(figure, corpus.dataset)
 
 
-def _encoded(figure: Figure, dataset) -> ipywidgets.Image:
-    """The figure as a picture, labelled where it is synthetic."""
-    if dataset.synthetic:
+def picture_of(figure: Figure, dataset) -> ipywidgets.Image:
+    """A figure as a picture of a player, labelled where it is synthetic."""
+    if dataset.synthetic and figure.get_suptitle() == "":  # `new_figure` has labelled it
         figure.text(0.99, 0.99, "synthetic corpus", ha="right", va="top", fontsize=7, color=MUTED)
     data = BytesIO()
     figure.savefig(data, format="jpeg", dpi=110, pil_kwargs={"quality": 85})

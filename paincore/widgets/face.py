@@ -1,0 +1,155 @@
+"""A synthetic face that redraws while its sliders move: action units, person, pose and light.
+
+The people are drawn by the corpus's generator with another seed, so that they are in no corpus and
+no model has been trained on them. Chapter 08.
+"""
+
+from functools import lru_cache
+
+import ipywidgets
+import numpy as np
+from matplotlib.figure import Figure
+
+from paincore import facs
+from paincore.explained import Explained, probabilities
+from paincore.facs import LID_AUS, PSPI_AUS
+from paincore.figures import MUTED, new_figure, show_face, styled
+from paincore.manifest import dataset_named
+from paincore.redrawing import shrunk
+from paincore.registration.backends import Backend, load_backend
+from paincore.registration.faces import Face, Picture, find_faces
+from paincore.synthetic.behaviour import AUS, HALF_CLOSED
+from paincore.synthetic.corpus import renderer_of
+from paincore.synthetic.head import View
+from paincore.widgets.explorer import Explorer, slider
+
+SIDE = 256  # pixels of the picture
+PEOPLE, SEED = 25, 1  # of no corpus: the embedded one has seed 0
+DRAWN = (*AUS, *LID_AUS)
+POSE = {"yaw": 60, "pitch": 40, "roll": 30}  # degrees, to both sides
+LIGHT = {"light_yaw": 80, "light_pitch": 80}
+NOTHING = np.full((SIDE, SIDE, 3), 241, np.uint8)
+
+
+def draw_face(person: int = 0, size: int = SIDE, **state: float) -> np.ndarray:
+    """A person of no corpus, RGB uint8 (size, size, 3), without the noise of a camera.
+
+    `state` has action units as `au4` (0 to 5; AU43 and AU45 0 to 1), and fields of
+    `paincore.synthetic.head.View`; what is left out is at rest. Chapter 08.
+    """
+    face = {f"au{au}": state.pop(f"au{au}", 0.0) for au in DRAWN}
+    view = View(width=size, height=size, **state)
+    return renderer_of(PEOPLE, SEED, person).render(face, view, None)
+
+
+def coded(**state: float) -> dict[str, int]:
+    """What a coder would write down of the action units of PSPI: whole intensities, lids shut or
+    not."""
+    return {
+        f"au{au}": int(state[f"au{au}"] >= HALF_CLOSED)
+        if au in LID_AUS
+        else int(np.round(state[f"au{au}"]))
+        for au in PSPI_AUS
+    }
+
+
+def register_face(picture: np.ndarray) -> Face:
+    """The drawn picture as the landmarker registers it."""
+    (face,) = find_faces([Picture("the face of the sliders", picture)], _backend(), SIDE)
+    return face
+
+
+def pain_probability(explained: Explained, view: np.ndarray) -> float:
+    """What a model says to one registered view (S, S, 3); ViViT gets it four times."""
+    small = shrunk(view, explained.model.image_size)
+    frames = np.broadcast_to(small, (1, explained.model.frames, *small.shape))
+    return float(probabilities(explained.model, frames)[0])
+
+
+@lru_cache(maxsize=1)
+def _backend() -> Backend:
+    return load_backend("landmarker")
+
+
+def explore_face(explained: Explained | None = None) -> Explorer:
+    """Sliders for a synthetic face, its registered view beside it and, with a model, the
+    probability of pain. Chapter 08."""
+    found: dict[str, Face] = {}
+
+    def say(**state) -> str:
+        picture = draw_face(**state)
+        found["face"] = face = register_face(picture)
+        return " ".join([_pspi_sentence(state), _prediction_sentence(face, explained)])
+
+    def draw(**state) -> np.ndarray:
+        face = found["face"]
+        view = NOTHING if face.view is None else face.view.image
+        return np.hstack([face.picture.image, np.full((SIDE, 12, 3), 255, np.uint8), view])
+
+    controls = _controls()
+    return Explorer(controls, draw, say, still, _arranged(controls))
+
+
+def _pspi_sentence(state: dict) -> str:
+    units = coded(**state)
+    value = int(facs.pspi(**units))
+    return (
+        f"PSPI {value} = AU4 {units['au4']} + the larger of AU6 {units['au6']} and AU7 "
+        f"{units['au7']} + the larger of AU9 {units['au9']} and AU10 {units['au10']} + AU43 "
+        f"{units['au43']}."
+    )
+
+
+def _prediction_sentence(face: Face, explained: Explained | None) -> str:
+    if face.view is None:
+        return f"No registered view: {face.problem}."
+    pose = f"Registered from a yaw of {face.view.yaw:.0f} degrees."
+    if explained is None:
+        return f"{pose} There is no trained model to ask."
+    probability = pain_probability(explained, face.view.image)
+    fold = explained.run.predictions["fold"].iloc[0]
+    return f"{pose} The model of fold {fold} gives pain a probability of {probability:.2f}."
+
+
+def _controls() -> dict[str, ipywidgets.ValueWidget]:
+    controls = {
+        f"au{au}": slider(f"AU{au}", 0, 1.0 if au in LID_AUS else 5.0, 0.1, 0.0) for au in DRAWN
+    }
+    controls["person"] = slider("person", 0, PEOPLE - 1, 1, 0)
+    for name, most in POSE.items():
+        controls[name] = slider(f"{name}, degrees", -most, most, 1, 0)
+    defaults = View()
+    for name, most in LIGHT.items():
+        words = name.replace("light_", "light's ")
+        controls[name] = slider(words, -most, most, 1, round(getattr(defaults, name)))
+    controls["light_strength"] = slider("light, directed", 0.0, 1.0, 0.05, defaults.light_strength)
+    return controls
+
+
+def _arranged(controls: dict[str, ipywidgets.ValueWidget]) -> ipywidgets.Widget:
+    """PSPI's action units first, then the others, then everything that is not expression."""
+    of_pspi = [f"au{au}" for au in PSPI_AUS]
+    others = [name for name in controls if name.startswith("au") and name not in of_pspi]
+    rest = [name for name in controls if not name.startswith("au")]
+    titles = {"of PSPI": of_pspi, "other action units": others, "person, pose, light": rest}
+    columns = [
+        ipywidgets.VBox([ipywidgets.HTML(f"<b>{title}</b>"), *(controls[n] for n in names)])
+        for title, names in titles.items()
+    ]
+    return ipywidgets.Box(columns, layout={"flex_flow": "row wrap"})
+
+
+@styled
+def still() -> Figure:
+    """One person at rest and with each of PSPI's action units, as the sliders draw them."""
+    figure = new_figure(dataset_named("synthetic"), "A face of no corpus", 2.75)
+    states = {"at rest": {}} | {
+        f"AU{au}": {f"au{au}": 1.0 if au in LID_AUS else 4.0} for au in PSPI_AUS
+    }
+    row = figure.subplots(2, 4).flat
+    for axes in row:
+        axes.set_axis_off()
+    for axes, (name, state) in zip(row, states.items(), strict=False):
+        show_face(axes, draw_face(**state), dataset_named("synthetic"), "")
+        axes.set_title(name, color=MUTED, fontsize=8)
+    return figure

@@ -1,0 +1,290 @@
+"""A reader's own film: registered, a probability of pain over time, and attention on each face.
+
+What is exported is a film and a table; both say what the model must not be used for. Nothing
+leaves the machine. Chapter 08.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+
+import av
+import cv2
+import ipywidgets
+import numpy as np
+import pandas as pd
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from paincore import PaincoreError
+from paincore.attention import above, rollout, scaled, to_maps
+from paincore.attention_pictures import COLOURS, OPACITY, THRESHOLD, overlay
+from paincore.corpus import Corpus
+from paincore.explained import Explained, probabilities
+from paincore.figures import MUTED, PAIN, THIS, may_be_shown, new_figure, show_face, styled
+from paincore.redrawing import shrunk
+from paincore.registration.faces import read_picture
+from paincore.registration.video import register_file
+from paincore.registration_figures import READERS_OWN
+from paincore.widgets.explorer import Explorer, played, slider
+
+MOST = 900  # frames of a film that are looked at: half a minute at 30 a second
+STRIP = 6  # registered faces in a row
+LIMITS = "Research only, not for clinical use: this number says nothing about anybody's pain."
+CLOCK = Fraction(1, 60_000)  # seconds; MPEG-4 allows no finer, and it is enough for any rate
+
+
+class FilmError(PaincoreError):
+    """A film that cannot be watched or written."""
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A film as a model saw it.
+
+    frames has a row a frame: seconds from its start, state, problem, yaw in degrees, visible_share,
+    probability (NaN where there is none); views uint8 (N, S, S, 3), black where no face was found;
+    maps float32 (N, P, P), rollout from 0 to 1, NaN where there is none. `more` says that the film
+    goes on. `dataset` and `subject` say whose face it is, as `figures.may_be_shown` takes them.
+    """
+
+    path: Path
+    frames: pd.DataFrame
+    views: np.ndarray
+    maps: np.ndarray
+    more: bool
+    dataset: object
+    subject: str
+
+
+def watch(
+    path: str | Path, explained: Explained, corpus: Corpus, subject: str = "", every: int = 1
+) -> Watched:
+    """Register a film and ask a model about each face: every `every`-th frame, up to `MOST`.
+
+    ViViT is asked where the last four frames all have a face. A film from outside `corpus` is the
+    reader's own. Raises VideoError for a file that is no film, FilmError for one without a face.
+    """
+    path = Path(path).expanduser()
+    inside = path.resolve().is_relative_to(corpus.root.resolve()) or bool(subject)
+    dataset = corpus.dataset if inside else corpus.dataset.model_copy(update=READERS_OWN)
+    side = explained.store.images.shape[1]
+    rows, views = [], []
+    found = register_file(path, size=side, every=every)
+    for seconds, face in islice(found, MOST):
+        rows.append({"seconds": seconds, "state": face.state, "problem": face.problem})
+        rows[-1] |= {name: face.measures[name] for name in ("yaw", "visible_share")}
+        blank = np.zeros((side, side, 3), np.uint8)
+        views.append(blank if face.view is None else face.view.image)
+    frames, views = pd.DataFrame(rows), np.stack(views)
+    if not (frames["state"] == "ok").any():
+        raise FilmError(f"{path}: no face in its {len(frames)} frames. {frames['problem'].iloc[0]}")
+    frames["probability"], maps = _asked(explained, views, (frames["state"] == "ok").to_numpy())
+    return Watched(path, frames, views, maps, next(found, None) is not None, dataset, subject)
+
+
+def _asked(
+    explained: Explained, views: np.ndarray, usable: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities (N,) and rollout (N, P, P) of the last frame of each sample that is whole."""
+    model = explained.model
+    ends = np.arange(model.frames - 1, len(views))
+    samples = ends[:, None] + np.arange(1 - model.frames, 1)
+    samples = samples[usable[samples].all(axis=1)]
+    patches = model.image_size // model.encoder.config.patch_size
+    probability = np.full(len(views), np.nan)
+    maps = np.full((len(views), patches, patches), np.nan, np.float32)
+    small = np.stack([shrunk(view, model.image_size) for view in views])
+    for part in np.array_split(samples, -(-len(samples) // 64) or 1):
+        if len(part):
+            probability[part[:, -1]] = probabilities(model, small[part])
+            flow = to_maps(rollout(model, small[part], "max"), model)
+            maps[part[:, -1]] = scaled(flow)[:, -1]
+    return probability, maps
+
+
+@styled
+def film_figure(watched: Watched, place: int = 0) -> Figure:
+    """Registered faces in a strip, the probability over time, and attention at one frame."""
+    frames = watched.frames
+    figure = new_figure(watched.dataset, watched.path.name, 4.3)
+    grid = figure.add_gridspec(2, STRIP, height_ratios=(1, 1.75))
+    with_face = np.flatnonzero(frames["state"] == "ok")
+    chosen = with_face[np.linspace(0, len(with_face) - 1, min(STRIP, len(with_face))).astype(int)]
+    row = [figure.add_subplot(grid[0, column]) for column in range(STRIP)]
+    for axes in row:
+        axes.set_axis_off()
+    for axes, number in zip(row, chosen, strict=False):
+        show_face(axes, watched.views[number], watched.dataset, watched.subject)
+        axes.set_title(f"{frames['seconds'].iloc[number]:.1f} s", color=MUTED, fontsize=7.5)
+    over_time = figure.add_subplot(grid[1, : STRIP - 2])
+    one = figure.add_subplot(grid[1, STRIP - 2 :])
+    over_time.plot(frames["seconds"], frames["probability"], color=THIS, lw=1.3)
+    lost = frames[frames["state"] != "ok"]
+    over_time.plot(lost["seconds"], np.zeros(len(lost)), "|", color=PAIN, label="no face")
+    over_time.axhline(0.5, color=MUTED, lw=0.6, linestyle="--")
+    over_time.axvline(frames["seconds"].iloc[place], color="black", lw=1)
+    over_time.set(xlabel="seconds", ylabel="probability of pain", ylim=(-0.02, 1))
+    over_time.set_title(LIMITS, color=PAIN, fontsize=7)
+    if len(lost):
+        over_time.legend(fontsize=7)
+    one.set_axis_off()
+    if np.isnan(watched.maps[place]).any():
+        one.text(0.5, 0.5, frames["problem"].iloc[place] or "no clip of four ends here",
+                 ha="center", va="center", wrap=True, fontsize=7.5, color=MUTED)  # fmt: skip
+    else:
+        values = above(watched.maps[place][None], THRESHOLD)
+        overlay(one, watched, watched.views[place], watched.subject, values, Normalize(THRESHOLD))
+        one.set_title("rollout, max of heads", color=MUTED, fontsize=8)
+    return figure
+
+
+def film_sentence(watched: Watched, place: int) -> str:
+    """What one frame shows, how much of the film was used, and the limits."""
+    frames, own = watched.frames, watched.frames.iloc[place]
+    lost = int((frames["state"] != "ok").sum())
+    said = f"At {own['seconds']:.2f} s: "
+    if np.isnan(own["probability"]):
+        said += own["problem"] or "no clip of subsequent frames with a face ends here"
+    else:
+        said += f"probability of pain {own['probability']:.2f}"
+    said += f". {len(frames)} frames were looked at, {lost} of them without a face"
+    said += "; the film goes on, and the rest was left out" if watched.more else ""
+    return f"{said}. {LIMITS}"
+
+
+def write_csv(watched: Watched, out: str | Path) -> Path:
+    """The frames table, whole or not at all; its first line, after #, states the limits."""
+    out = Path(out)
+    half = out.with_name(f".{out.name}.half")
+    half.write_text(f"# {LIMITS}\n{watched.frames.to_csv(index=False)}", "utf-8")
+    return half.replace(out)
+
+
+def write_film(watched: Watched, out: str | Path) -> Path:
+    """An MP4 of the registered faces with attention and probability, each frame at its own time.
+
+    Whole or not at all. Raises FilmError for a face that may not be shown.
+    """
+    if not may_be_shown(watched.dataset, watched.subject):
+        raise FilmError(f"{watched.path} shows a face that must not be passed on.")
+    pictures = zip(watched.frames["seconds"], _pictures(watched), strict=True)
+    return write_frames(pictures, out)
+
+
+def write_frames(pictures: Iterator[tuple[float, np.ndarray]], out: str | Path) -> Path:
+    """An MP4 of pictures uint8 (H, W, 3), sides even, each with its seconds; written whole."""
+    out = Path(out)
+    half = out.with_name(f".{out.name}.half.mp4")
+    with av.open(str(half), "w") as film:
+        stream = None
+        for seconds, picture in pictures:
+            if stream is None:
+                stream = film.add_stream("mpeg4", rate=25)
+                stream.height, stream.width = picture.shape[:2]
+                stream.pix_fmt, stream.bit_rate = "yuv420p", 4_000_000
+                stream.time_base = stream.codec_context.time_base = CLOCK
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.time_base, frame.pts = CLOCK, round(seconds / CLOCK)
+            film.mux(stream.encode(frame))
+        film.mux(stream.encode())
+    return half.replace(out)
+
+
+def _pictures(watched: Watched) -> Iterator[np.ndarray]:
+    """Each face with its map, and below it the probability as a bar and the limits in words."""
+    side = watched.views.shape[1] // 2 * 2
+    for number, view in enumerate(watched.views):
+        picture = np.full((side + 56, side, 3), 255, np.uint8)
+        face = view[:side, :side].astype(np.float32)
+        values = watched.maps[number]
+        if not np.isnan(values).any():
+            values = cv2.resize(values, (side, side), interpolation=cv2.INTER_NEAREST)
+            colours = 255 * COLOURS((values - THRESHOLD) / (1 - THRESHOLD))[..., :3]
+            coloured = (values >= THRESHOLD)[..., None] * OPACITY
+            face = (1 - coloured) * face + coloured * colours
+        picture[:side] = np.round(face)
+        own = watched.frames.iloc[number]
+        words = [f"{own['seconds']:.2f} s: " + _number(own["probability"]), *LIMITS.split(": ")]
+        for line, text in enumerate(words):
+            cv2.putText(picture, text, (4, side + 14 + 16 * line), cv2.FONT_HERSHEY_SIMPLEX,
+                        0.33, (40, 40, 40), 1, cv2.LINE_AA)  # fmt: skip
+        yield picture
+
+
+def _number(probability: float) -> str:
+    return "no prediction" if np.isnan(probability) else f"probability of pain {probability:.2f}"
+
+
+def example_film(corpus: Corpus, explained: Explained, out: str | Path) -> tuple[Path, str]:
+    """A film of the test sequence with the most change in PSPI, and whose face it is.
+
+    `out` is a folder; a film that is there is not written again. It stays on this machine.
+    """
+    samples = explained.samples
+    name = samples.groupby("sequence")["pspi"].std().idxmax()
+    frames = corpus.frames[(corpus.frames["sequence"] == name) & (corpus.frames["state"] == "ok")]
+    path = Path(out) / f"{name}.mp4"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.is_file():
+        read = (read_picture(corpus.root, row, "landmarker") for row in frames.itertuples())
+        seconds = (frames["frame"] - 1) / 25
+        pictures = ((s, p.image) for s, p in zip(seconds, read, strict=True) if p.state == "ok")
+        write_frames(pictures, path)
+    return path, frames["subject"].iloc[0]
+
+
+def explore_film(
+    corpus: Corpus, explained: Explained, path: str | Path, subject: str = ""
+) -> Explorer:
+    """Walk through a film with a model's probability, and export what it said.
+
+    `path` is a photograph or film; `subject` names whose face it is if it was made from the corpus.
+    Another path can be typed in. Chapter 08.
+    """
+    films: dict[tuple[str, int], Watched] = {}
+    place = slider("frame", 0, 1, 1, 0)
+    file = ipywidgets.Text(
+        str(path), description="film", continuous_update=False,
+        style={"description_width": "8.5em"}, layout={"width": "34em", "max_width": "100%"},
+    )  # fmt: skip
+    every = slider("every n-th frame", 1, 30, 1, 1, continuous_update=False)
+    exported = ipywidgets.HTML()
+
+    def watched(file: str, every: int) -> Watched:
+        if (file, every) not in films:
+            whose = subject if file == str(path) else ""
+            films.clear()
+            films[file, every] = watch(file, explained, corpus, whose, every)
+            place.max = len(films[file, every].frames) - 1
+        return films[file, every]
+
+    def draw(file: str, every: int, place: int) -> Figure:
+        film = watched(file, every)
+        return film_figure(film, min(place, len(film.frames) - 1))
+
+    def say(file: str, every: int, place: int) -> str:
+        film = watched(file, every)
+        return film_sentence(film, min(place, len(film.frames) - 1))
+
+    def export(button) -> None:
+        film = watched(file.value, every.value)
+        stem = film.path.with_name(f"{film.path.stem}-watched")
+        try:
+            names = [write_csv(film, f"{stem}.csv"), write_film(film, f"{stem}.mp4")]
+            exported.value = f"Written: {', '.join(map(str, names))}"
+        except (PaincoreError, OSError) as fault:
+            exported.value = str(fault)
+
+    button = ipywidgets.Button(description="Export MP4 and CSV")
+    button.on_click(export)
+    controls = {"file": file, "every": every, "place": place}
+    below = ipywidgets.HBox([button, exported])
+    arranged = ipywidgets.VBox([file, every, played(place, 100), below])
+
+    def still() -> Figure:
+        return draw(file.value, every.value, place.value)
+
+    return Explorer(controls, draw, say, still, arranged)
