@@ -201,8 +201,20 @@ def _prepare_for_reading(book: nbformat.NotebookNode, inputs: dict, banner: str)
             cell.metadata["tags"].append("hide-input")
             cell.metadata["mystnb"] = {"code_prompt_show": "What was set in this run"}
     _keep_rendered_widgets(book)
+    _describe_figures(book)
     # Through JSON, so that it compares equal to what is read back.
     book.metadata["paincore"] = json.loads(json.dumps(inputs))
+
+
+def _describe_figures(book: nbformat.NotebookNode) -> None:
+    """Give each figure the caption below it as its alternative text, for who cannot see it."""
+    for cell, caption in zip(book.cells, book.cells[1:], strict=False):
+        pictures = any("image/png" in output.get("data", {}) for output in cell.get("outputs", []))
+        if pictures and caption.cell_type == "markdown":
+            words = re.sub(r"\{[\w:]+\}`[^`]*`|[*`$]", "", caption.source.partition("\n\n")[0])
+            words = " ".join(re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", words).split())
+            shown = cell.metadata.get("mystnb", {})
+            cell.metadata["mystnb"] = {**shown, "image": {"alt": words.replace('"', "'")}}
 
 
 def _keep_rendered_widgets(book: nbformat.NotebookNode) -> None:

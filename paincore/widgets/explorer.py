@@ -127,7 +127,7 @@ class Explorer(ipywidgets.VBox):
         self.picture = LivePicture(lambda: self.draw(**self.state))
         self.sentence = ipywidgets.HTML()
         line = ipywidgets.Layout(flex_flow="row wrap")
-        self.held = False
+        self.held, self.said = False, ""
         super().__init__(
             [
                 arranged or ipywidgets.Box(list(self.controls.values()), layout=line),
@@ -156,7 +156,7 @@ class Explorer(ipywidgets.VBox):
             self.picture.redraw(moved)
         except PaincoreError as fault:
             said = str(fault)
-        self.picture.alt = said
+        self.picture.alt = self.said = said
         self.sentence.value = f'<div role="status">{html.escape(said)}</div>'
 
     def set(self, **values) -> None:
@@ -174,6 +174,11 @@ class Explorer(ipywidgets.VBox):
         width, height = (round(side * SCREEN) for side in figure.get_size_inches())
         bundle = super()._repr_mimebundle_(**kwargs) | {"image/png": encoded(figure, PRINT)[1]}
         return bundle, {"image/png": {"width": width, "height": height}}
+
+
+def said_by(explorers: Mapping[str, Explorer]) -> str:
+    """What explorers say in the state that they are in, in Markdown: a paragraph each."""
+    return "\n\n".join(f"**{name}.** {one.said}" for name, one in explorers.items())
 
 
 def slider(description: str, low: float, high: float, step: float, value: float, **more):

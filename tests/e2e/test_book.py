@@ -25,6 +25,7 @@ def test_the_book_is_there_with_its_pages():
         "05-ablations",
         "06-results",
         "07-attention",
+        "08-explore",
     )
     chapters = {f"chapters/{name}.html" for name in names}
     assert chapters | {"index.html", "running.html", "licence.html"} <= set(PAGES)
