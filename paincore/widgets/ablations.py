@@ -38,8 +38,9 @@ def best_threshold(pain: np.ndarray, probability: np.ndarray) -> float:
     values, predicted = -values, first + counts
     hits = np.cumsum(pain[order])[predicted - 1]
     best = int(np.argmax(2 * hits / (predicted + pain.sum())))
-    below = values[best + 1] if best + 1 < len(values) else 0.0
-    return float((values[best] + below) / 2)
+    if best + 1 == len(values):  # everything is called pain, frames with a probability of 0 too
+        return float(np.nextafter(0, -1))
+    return float((values[best] + values[best + 1]) / 2)
 
 
 def thresholds_from_training(predictions: pd.DataFrame) -> pd.Series:
