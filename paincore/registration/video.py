@@ -44,7 +44,7 @@ def read_video(path: str | Path) -> Iterator[tuple[float, np.ndarray]]:
 
 
 def sampled(path: str | Path, most: int = 60, side: int = 1280) -> list[tuple[float, np.ndarray]]:
-    """Up to `most` frames, about evenly spaced, of a photograph or video, as `read_video` gives them.
+    """Up to `most` frames of a photograph or film, about evenly spaced, as `read_video` gives them.
 
     A frame whose longer side has more than `side` pixels is shrunk to it, so that 4K fits into
     memory. The file is read to its end, once. Raises VideoError as `read_video` does. Chapter 08.

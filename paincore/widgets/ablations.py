@@ -149,8 +149,11 @@ def move_threshold(corpus: Corpus, ablations: Mapping[str, Ablation]) -> ipywidg
         t.configuration.title for t in _whole(ablation) if t.configuration == ablation.best
     )
     own = thresholds_from_training(ablation.predictions[ablation.best]).mean()
-    figures = [threshold_figure(corpus, ablation, title, value, own) for value in STOPS]
-    pictures = [picture_of(figure, corpus.dataset) for figure in figures]
+    pictures = []
+    for value in STOPS:
+        figure = threshold_figure(corpus, ablation, title, value, own)
+        words = decision_sentence(ablation, [title], BY_HAND, float(value))
+        pictures.append(picture_of(figure, corpus.dataset, words))
     return player(pictures, "threshold", int(np.argmin(abs(STOPS - 0.5))))
 
 

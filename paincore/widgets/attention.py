@@ -132,11 +132,12 @@ def watch_attention(corpus: Corpus, telling: Telling | None, most: int = 36) -> 
         return ipywidgets.VBox([ipywidgets.Label(NO_SAMPLE)])
     explained, samples = telling.explained, telling.explained.samples
     own = samples[samples["sequence"] == samples["sequence"].iloc[telling.number]]
-    figures = [
-        attention_figure(corpus, explained, number, Reading(None, "max"))
-        for number in spread(own, most).index
-    ]
-    return player([picture_of(figure, corpus.dataset) for figure in figures], "sample")
+    reading, pictures = Reading(None, "max"), []
+    for number in spread(own, most).index:
+        figure = attention_figure(corpus, explained, number, reading)
+        words = sample_sentence(explained, number, reading)
+        pictures.append(picture_of(figure, corpus.dataset, words))
+    return player(pictures, "sample")
 
 
 def explore_attention(corpus: Corpus, models: Sequence[Explained]) -> Explorer:

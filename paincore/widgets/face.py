@@ -62,7 +62,7 @@ def register_face(picture: np.ndarray) -> Face:
 def pain_probability(explained: Explained, view: np.ndarray) -> float:
     """What a model says to one registered view (S, S, 3); ViViT gets it four times."""
     small = shrunk(view, explained.model.image_size)
-    frames = np.broadcast_to(small, (1, explained.model.frames, *small.shape))
+    frames = np.stack([small] * explained.model.frames)[None]
     return float(probabilities(explained.model, frames)[0])
 
 
@@ -146,7 +146,7 @@ def still() -> Figure:
     states = {"at rest": {}} | {
         f"AU{au}": {f"au{au}": 1.0 if au in LID_AUS else 4.0} for au in PSPI_AUS
     }
-    row = figure.subplots(2, 4).flat
+    row = list(figure.subplots(2, 4).flat)
     for axes in row:
         axes.set_axis_off()
     for axes, (name, state) in zip(row, states.items(), strict=False):

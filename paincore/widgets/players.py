@@ -56,9 +56,10 @@ def _picture(corpus, frame) -> ipywidgets.Image:
     axes = figure.subplots()
     show_face(axes, corpus.root / frame["image"], corpus.dataset, frame["subject"])
     units = [f"AU{au}: {frame[f'au{au}']:.0f}" for au in facs.AUS if frame[f"au{au}"] > 0]
-    axes.set_title(f"frame {frame['frame']}, PSPI {frame['pspi']:.0f}", fontweight="bold")
+    title = f"frame {frame['frame']}, PSPI {frame['pspi']:.0f}"
+    axes.set_title(title, fontweight="bold")
     figure.supxlabel(", ".join(units) or "no action unit", fontsize=7.5, color=MUTED)
-    return picture_of(figure, corpus.dataset)
+    return picture_of(figure, corpus.dataset, ", ".join([title, *units]))
 
 
 def _turned(corpus, frame, view: np.ndarray) -> ipywidgets.Image:
@@ -66,15 +67,22 @@ def _turned(corpus, frame, view: np.ndarray) -> ipywidgets.Image:
     before, after = figure.subplots(1, 2)
     show_frame(before, corpus, frame)
     show_face(after, view, corpus.dataset, frame["subject"])
-    before.set_title(f"{frame['subject']}, yaw {frame['yaw']:.0f}°", fontweight="bold")
-    after.set_title(f"{100 * frame['visible_share']:.0f} % visible", color=MUTED)
-    return picture_of(figure, corpus.dataset)
+    titles = (
+        f"{frame['subject']}, yaw {frame['yaw']:.0f}°",
+        f"{100 * frame['visible_share']:.0f} % visible",
+    )
+    before.set_title(titles[0], fontweight="bold")
+    after.set_title(titles[1], color=MUTED)
+    return picture_of(figure, corpus.dataset, ", ".join(titles))
 
 
-def picture_of(figure: Figure, dataset) -> ipywidgets.Image:
-    """A figure as a picture of a player, labelled where it is synthetic."""
+def picture_of(figure: Figure, dataset, words: str) -> ipywidgets.Image:
+    """A figure as a picture of a player, labelled where it is synthetic; `words` say what it shows
+    to who cannot see it."""
     if dataset.synthetic and figure.get_suptitle() == "":  # `new_figure` has labelled it
         figure.text(0.99, 0.99, "synthetic corpus", ha="right", va="top", fontsize=7, color=MUTED)
     data = BytesIO()
     figure.savefig(data, format="jpeg", dpi=110, pil_kwargs={"quality": 85})
-    return ipywidgets.Image(value=data.getvalue(), format="jpeg", layout={"max_width": "100%"})
+    return ipywidgets.Image(
+        value=data.getvalue(), format="jpeg", tooltip=words, layout={"max_width": "100%"}
+    )

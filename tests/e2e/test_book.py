@@ -1,6 +1,8 @@
 """Run with `make e2e`, which builds the book first."""
 
 import json
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -43,6 +45,22 @@ def test_a_page_loads_from_disk_alone_and_fits_its_window(page: Page, troubles, 
     assert page.evaluate(broken) == []
 
 
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_is_small_and_each_picture_has_words(page: Page, name):
+    page.goto((HTML / name).as_uri(), wait_until="load")
+    page.wait_for_timeout(1000)
+    assert (HTML / name).stat().st_size < 3e6
+    pictures = page.evaluate(
+        "[...document.images].map(i => [i.src.startsWith('file:') ? i.src : i.src.slice(0, 80), i.alt || i.title])"
+    )
+    assert [source for source, words in pictures if not words.strip()] == []
+    files = {source for source, _ in pictures if source.startswith("file:")}
+    size = (HTML / name).stat().st_size + sum(
+        Path(unquote(urlsplit(f).path)).stat().st_size for f in files
+    )
+    assert size < 3e6
+
+
 def test_formulas_are_typeset(chapter_01: Page, troubles):
     expect(chapter_01.locator("mjx-container mjx-math").first).to_be_visible()
     assert chapter_01.locator("mjx-merror").count() == 0
@@ -55,7 +73,7 @@ def shown_picture(page: Page) -> bytes:
     return page.locator(".cell_output img.widget-image:visible").screenshot()
 
 
-@pytest.mark.parametrize("chapter", ["01-data", "02-registration"])
+@pytest.mark.parametrize("chapter", ["01-data", "02-registration", "05-ablations", "07-attention"])
 def test_the_slider_walks_through_its_pictures_without_a_kernel(page: Page, troubles, chapter):
     open_chapter(page, chapter)
     first = shown_picture(page)
