@@ -1,0 +1,106 @@
+"""How long a widget of chapter 08 takes to answer one step of a slider.
+
+`python benchmarks/widgets.py` prints its figures as one JSON object on the last line. The demo
+corpus, its runs and models are opened, or made where they are missing. Each figure is the median of
+twenty steps, from the slider's new value to the encoded picture that a browser would get; what the
+browser and the network add is not in it.
+
+- `slider_ms`: milliseconds by widget; `face_ms` is that of the face, drawn at 256 pixels,
+  registered, and the model asked.
+- `face_by_matplotlib_ms`: the same face with its view drawn as a figure with savefig, the way that
+  the other chapters make their pictures; the baseline of `face_ms`.
+"""
+
+import json
+import statistics
+import time
+from io import BytesIO
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from paincore.configuration import configure
+from paincore.corpus import open_corpus
+from paincore.experiments import ablate, start_configurations
+from paincore.explained import explain_all
+from paincore.folds import make_folds
+from paincore.manifest import ROOT
+from paincore.profiles import DEFAULT_PROFILE, profile_named
+from paincore.registration import registered
+from paincore.registration_description import backends_here
+from paincore.sweep import Sweep
+from paincore.widgets.ablations import BY_HAND, explore_ablations
+from paincore.widgets.attention import explore_attention
+from paincore.widgets.explorer import Explorer
+from paincore.widgets.face import explore_face
+from paincore.widgets.film import example_film, explore_film
+from paincore.widgets.folds import explore_folds
+from paincore.widgets.registration import explore_registration
+
+STEPS = 20
+
+
+def main() -> None:
+    settings, corpus = profile_named(DEFAULT_PROFILE), open_corpus(profile=DEFAULT_PROFILE)
+    store = registered(corpus, profile=DEFAULT_PROFILE)
+    folds = make_folds(store.frames, "balanced", store.usable)
+    start = {"unfrozen_layers": 12, "learning_rate": 2e-4}
+    start |= {"backbone": settings.backbone, "precision": settings.precision}
+    with Sweep() as sweep:
+        ablations = ablate(sweep, store, folds, start_configurations(settings))
+        runs = sweep.train_all(store, [configure(model="vit", **start)], folds, keep_weights=True)
+    models = explain_all(runs, store)
+    film, subject = example_film(corpus, models[0], ROOT / "results" / "films")
+    face = explore_face(models[0])
+    by_hand = explore_ablations(corpus, ablations)
+    by_hand.set(rule=BY_HAND)
+    numbers = range(STEPS)
+    figures = {
+        "face": milliseconds(face, "au4", [n / 4 for n in numbers]),
+        "registration": milliseconds(
+            explore_registration(corpus, backends_here()), "frame", numbers
+        ),
+        "folds": milliseconds(
+            explore_folds(corpus, store.frames, folds), "fold", [1 + n % 5 for n in numbers]
+        ),
+        "ablations": milliseconds(by_hand, "value", [0.05 + n / 25 for n in numbers]),
+        "attention": milliseconds(explore_attention(corpus, models), "place", numbers),
+        "film": milliseconds(explore_film(corpus, models[0], film, subject), "place", numbers),
+    }
+    figures = {name: round(value, 1) for name, value in figures.items()}
+    face.draw = plotted(face.draw)
+    baseline = milliseconds(face, "au6", [n / 4 for n in numbers])
+    print(f"{Path(__file__).name}: medians of {STEPS} steps")
+    printed = {"slider_ms": figures, "face_ms": figures["face"]}
+    print(json.dumps(printed | {"face_by_matplotlib_ms": round(baseline, 1)}))
+
+
+def milliseconds(explorer: Explorer, control: str, values) -> float:
+    """The median time of a step, once a browser has asked for the picture."""
+    explorer.picture.send = lambda message, buffers: None
+    explorer.picture._handle_custom_msg({"kind": "show"}, [])
+    took = []
+    for value in values:
+        begun = time.perf_counter()
+        explorer.controls[control].value = value
+        took.append(1000 * (time.perf_counter() - begun))
+    return statistics.median(took)
+
+
+def plotted(draw):
+    """The pixels that `draw` returns as the figure that other chapters would make of them."""
+
+    def as_figure(**state):
+        pixels = draw(**state)
+        figure = Figure(figsize=(5.3, 2.6), layout="constrained")
+        axes = figure.subplots()
+        axes.imshow(pixels)
+        axes.set_axis_off()
+        figure.savefig(BytesIO(), format="png", dpi=100)
+        return pixels
+
+    return as_figure
+
+
+if __name__ == "__main__":
+    main()
