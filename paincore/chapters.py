@@ -8,8 +8,6 @@ was made from; when that is still true, it is not executed again.
 
 import ast
 import hashlib
-import json
-import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,9 +19,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from traitlets.config import Config
 
-from paincore import PaincoreError, figures
-from paincore.corpus import Corpus, compare_counts, open_corpus
+from paincore import PaincoreError
+from paincore.corpus import open_corpus
 from paincore.manifest import ROOT, fetch
+from paincore.pages import banner, made_in, prepare_for_reading, write_build, write_title
 from paincore.profiles import DEFAULT_PROFILE, check_device, profile_named
 from paincore.rendering import VENDORED, render, vendor
 
@@ -38,20 +37,9 @@ SHIPPED = (".npz", ".safetensors")  # what the module brings beside its source: 
 # Sockets that only this user can open, where the default is TCP in plain text.
 LOCAL_KERNEL = Config({"KernelManager": {"transport": "ipc"}})
 
-SYNTHETIC = """\
-:::{admonition} Synthetic data
-:class: warning
-Everything on this page was computed on drawn faces whose pain was simulated. It shows that the
-method runs and how it behaves; no number here reproduces a result of the paper.
-:::
-"""
-
 
 class ParameterError(PaincoreError):
     """A parameter that a chapter does not have, or a value of the wrong type."""
-
-
-NEED_A_KERNEL = {"OutputModel", "AnyModel"}  # widgets that a page would look for online
 
 
 class ChapterError(PaincoreError):
@@ -168,6 +156,7 @@ def execute_chapter(
     `on_cell` is called after each cell. A failure raises `ChapterError` and leaves the partial
     notebook, with the traceback in it, beside `executed`.
     """
+    begun = time.monotonic()
     partial = executed.with_name(f"{executed.stem}.partial.ipynb")
     partial.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -187,73 +176,10 @@ def execute_chapter(
             f"  {error.source.strip().splitlines()[0]}\n"
             f"The notebook up to there, with the traceback: {partial}"
         ) from error
-    _prepare_for_reading(book, inputs, banner)
+    prepare_for_reading(book, inputs, banner)
+    book.metadata["paincore_made"] = made_in(time.monotonic() - begun)
     nbformat.write(book, partial)
     partial.replace(executed)
-
-
-def _prepare_for_reading(book: nbformat.NotebookNode, inputs: dict, banner: str) -> None:
-    """Put the banner under the title, fold the injected parameters, note what it was made from."""
-    title, _, rest = book.cells[0].source.partition("\n")
-    book.cells[0].source = f"{title}\n\n{banner}{rest}"
-    for cell in book.cells:
-        if "injected-parameters" in cell.metadata.get("tags", []):
-            cell.metadata["tags"].append("hide-input")
-            cell.metadata["mystnb"] = {"code_prompt_show": "What was set in this run"}
-    _keep_rendered_widgets(book)
-    _describe_figures(book)
-    # Through JSON, so that it compares equal to what is read back.
-    book.metadata["paincore"] = json.loads(json.dumps(inputs))
-
-
-def _describe_figures(book: nbformat.NotebookNode) -> None:
-    """Give each figure the caption below it as its alternative text, for who cannot see it."""
-    for cell, caption in zip(book.cells, book.cells[1:], strict=False):
-        pictures = any("image/png" in output.get("data", {}) for output in cell.get("outputs", []))
-        if pictures and caption.cell_type == "markdown":
-            words = re.sub(r"\{[\w:]+\}`[^`]*`|[*`$]", "", caption.source.partition("\n\n")[0])
-            words = " ".join(re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", words).split())
-            shown = cell.metadata.get("mystnb", {})
-            cell.metadata["mystnb"] = {**shown, "image": {"alt": words.replace('"', "'")}}
-
-
-def _keep_rendered_widgets(book: nbformat.NotebookNode) -> None:
-    """Keep the widgets that a page can show without a kernel and without the network.
-
-    Output widgets, in which progress bars run, and live pictures (`paincore.widgets.explorer`) need
-    one of them: of a live widget its still is left, of a bar nothing.
-    """
-    view = "application/vnd.jupyter.widget-view+json"
-    kept = book.metadata.get("widgets", {}).get("application/vnd.jupyter.widget-state+json", {})
-    models = kept.get("state", {})
-    shown = set()
-    for cell in book.cells:
-        for output in list(cell.get("outputs", [])):
-            parts = _parts(output.get("data", {}).get(view, {}).get("model_id"), models)
-            if not any(models[name]["model_name"] in NEED_A_KERNEL for name in parts):
-                shown |= parts
-            elif len(output["data"]) > 2:  # beside the view and its text: a still
-                del output["data"][view]
-            else:
-                cell.outputs.remove(output)
-    for name in set(models) - shown - _links(models, shown):
-        del models[name]
-
-
-def _parts(name: str | None, models: dict) -> set[str]:
-    """A widget and all that it is made of, by model id; nothing for None."""
-    found, waiting = set(), [name] if name in models else []
-    while waiting:
-        found.add(one := waiting.pop())
-        named = re.findall(r"IPY_MODEL_(\w+)", json.dumps(models[one]["state"]))
-        waiting += [other for other in named if other in models and other not in found]
-    return found
-
-
-def _links(models: dict, shown: set[str]) -> set[str]:
-    """The links between widgets that are shown: nothing names them, they name what they link."""
-    links = [name for name in models if models[name]["model_name"].endswith("LinkModel")]
-    return {name for name in links if _parts(name, models) & shown}
 
 
 def execute_chapters(
@@ -343,43 +269,7 @@ def build_book(
         console=console,
     )
     write_title(corpus, profile, CHAPTERS)
+    write_build(CHAPTERS)
     for name in VENDORED:
         vendor(name, fetch(name), BOOK / "assets" / "vendor")
     return render(BOOK, BOOK / "_build" / "jupyter-book.log")
-
-
-def banner(corpus: Corpus) -> str:
-    """What every page says at its top of the data that it was computed on, in Markdown."""
-    if corpus.dataset.synthetic:
-        return SYNTHETIC
-    counts = compare_counts(corpus.frames, corpus.dataset.expected)
-    met = (counts["expected"] == counts["found"]).sum()
-    return f"""\
-:::{{admonition}} Data of this copy
-Computed on `{corpus.dataset.name}` as it was found: {len(corpus.frames):,} frames of
-{corpus.frames["subject"].nunique()} people. Of the {len(counts)} counts that
-{corpus.dataset.title} is known by, {met} are met.
-:::
-"""
-
-
-def write_title(corpus: Corpus, profile: str, chapters: Path) -> None:
-    """Write what the title page says of this copy: its banner, its picture, its corpus."""
-    picture = figures.faces_by_pspi(corpus, count=5, columns=5)
-    partial = chapters / "title.partial.png"
-    picture.savefig(partial, dpi=200)
-    partial.replace(chapters / "title.png")
-    frames = corpus.frames
-    text = f"""\
-{banner(corpus)}
-```{{figure}} chapters/title.png
-:alt: A row of frames of this copy's corpus; the PSPI above each rises from left to right.
-:width: 100%
-
-Five frames of the corpus that this copy was made from, by rising PSPI: {corpus.dataset.title},
-{len(frames):,} frames of {frames["subject"].nunique()} people, in the profile `{profile}`.
-```
-"""
-    partial = chapters / "title.partial.md"
-    partial.write_text(text, "utf-8")
-    partial.replace(chapters / "title.md")

@@ -201,6 +201,22 @@ def runs(
         console.print(f"left out: {sentence}", soft_wrap=True, markup=False)
 
 
+@app.command("export-results")
+def export_results(
+    out: Annotated[Path, typer.Argument(help="The CSV file to write.")],
+    results: Results = None,
+) -> None:
+    """Write the scores of each configuration over its folds: aggregates alone, free to pass on."""
+    from paincore import runs_description as description
+    from paincore.runs import read_runs
+
+    table, left_out = read_runs(results)
+    path = description.write_results(description.latest_source(table), out)
+    console.print(f"Scores over folds, nothing of a person: {path}", soft_wrap=True)
+    for sentence in left_out:
+        console.print(f"left out: {sentence}", soft_wrap=True, markup=False)
+
+
 def _table_of(values: pd.DataFrame) -> Table:
     whole = ("key", "configuration")  # what a reader copies or reads first
     columns = [Column(name, no_wrap=name in whole) for name in values.columns]

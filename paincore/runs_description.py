@@ -2,12 +2,15 @@
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 
 import pandas as pd
 
+from paincore import __version__
 from paincore.configuration import Configuration
-from paincore.runs import RESTS_ON, SETTINGS
+from paincore.runs import RESTS_ON, SETTINGS, RunError
 
+LEAST_FOLDS = 3  # of an exported mean
 MADE_BY = ("store", "source", "device")
 SHOWN_WHERE_THEY_DIFFER = ("backbone", "precision", "stride", "design", *MADE_BY)
 
@@ -47,6 +50,28 @@ def configurations_table(runs: pd.DataFrame) -> pd.DataFrame:
             }
         )
     return _differing(pd.DataFrame(rows))
+
+
+def write_results(runs: pd.DataFrame, out: Path) -> Path:
+    """What may leave the machine of a restricted corpus: scores over folds, one line each.
+
+    A CSV of `configurations_table`, its first line, after #, what all of them share. No frame,
+    label, prediction or weight is in it, and no score of one fold, which may be one person. Written
+    whole. Raises RunError where there is no run, or fewer than three folds of a configuration.
+    """
+    if runs.empty:
+        raise RunError("there is no finished run to export: train some with paincore sweep")
+    table = configurations_table(runs)
+    few = table[table["folds"].astype(int) < LEAST_FOLDS]
+    if len(few):
+        raise RunError(
+            f"{few['configuration'].iloc[0]} has {few['folds'].iloc[0]} finished folds: a mean "
+            f"over fewer than {LEAST_FOLDS} may tell of one person. Finish the sweep first."
+        )
+    half = out.with_name(f".{out.name}.half")
+    shared = what_all_share(runs)
+    half.write_text(f"# paincore {__version__}; {shared}\n{table.to_csv(index=False)}", "utf-8")
+    return half.replace(out)
 
 
 def each_table(runs: pd.DataFrame) -> pd.DataFrame:

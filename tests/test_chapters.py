@@ -8,15 +8,9 @@ import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from paincore import chapters
-from paincore.chapters import (
-    SYNTHETIC,
-    ChapterError,
-    ParameterError,
-    banner,
-    check_parameters,
-    execute_chapters,
-)
+from paincore.chapters import ChapterError, ParameterError, check_parameters, execute_chapters
 from paincore.corpus import compare_counts, open_corpus
+from paincore.pages import SYNTHETIC, banner, write_build
 
 NOTEBOOKS = sorted(chapters.NOTEBOOKS.glob("*.ipynb"))
 SETTINGS = ["profile", "dataset", "data_root", "results", "device", "scheduler", "seeds"]
@@ -195,3 +189,14 @@ def test_a_page_on_real_data_says_what_it_was_computed_on(miniature, tmp_path):
     counts = compare_counts(corpus.frames, corpus.dataset.expected)
     assert f"Of the {len(counts)} counts" in said
     assert "Synthetic" not in said
+
+
+def test_the_page_on_this_build_has_a_row_for_each_chapter_and_stays_the_same(folder):
+    run(folder)
+    write_build(folder / "chapters")
+    page = (folder / "chapters" / "build.md").read_text()
+    assert page.count("{download}") == len(list((folder / "notebooks").glob("*.ipynb")))
+    assert "cores" in page and "torch" in page
+    run(folder)  # nothing has changed
+    write_build(folder / "chapters")
+    assert (folder / "chapters" / "build.md").read_text() == page

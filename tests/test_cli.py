@@ -1,4 +1,5 @@
 import json
+import subprocess
 import sys
 
 import cv2
@@ -218,3 +219,9 @@ def test_a_sweep_of_no_model_is_refused(sweep):
     status, _, err = sweep("--model", "vitt")
     assert status == 1
     assert "model='vitt'" in err
+
+
+def test_the_module_is_the_command_line_too():
+    command = [sys.executable, "-m", "paincore", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "book" in done.stdout and "export-results" in done.stdout

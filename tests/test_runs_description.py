@@ -3,12 +3,14 @@ import math
 import pandas as pd
 import pytest
 
+from paincore.runs import RunError
 from paincore.runs_description import (
     configurations_table,
     each_table,
     latest_source,
     selected,
     what_all_share,
+    write_results,
 )
 
 ROW = {
@@ -94,3 +96,19 @@ def test_the_latest_source_is_that_of_the_run_started_last():
     later = {"source": "beef", "started": ROW["started"] + pd.Timedelta("1s")}
     assert list(latest_source(table({}, later, {}))["source"]) == ["beef"]
     assert latest_source(table({}).iloc[:0]).empty
+
+
+def test_what_is_exported_is_of_all_folds_and_names_nobody(tmp_path):
+    rows = [{"fold": fold, "f1": fold / 10, "auc": 0.6} for fold in range(1, 6)]
+    out = write_results(table(*rows), tmp_path / "results.csv")
+    first, *rest = out.read_text().splitlines()
+    assert first.startswith("# paincore")
+    found = pd.read_csv(out, comment="#")
+    assert len(found) == len(rest) - 1 == 1
+    assert found["F1"].tolist() == ["0.30 ± 0.16"]
+    assert {"fold", "key", "subject", "probability", "started"}.isdisjoint(found.columns)
+    with pytest.raises(RunError, match="2 finished folds"):
+        write_results(table(*rows[:2]), tmp_path / "few.csv")
+    with pytest.raises(RunError, match="no finished run"):
+        write_results(table(*rows).head(0), tmp_path / "none.csv")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["results.csv"]

@@ -21,9 +21,10 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from paincore import figures, registration_figures
-from paincore.chapters import banner, execute_chapters, write_title
+from paincore.chapters import execute_chapters
 from paincore.corpus import open_corpus
 from paincore.manifest import ROOT
+from paincore.pages import banner, write_build, write_title
 from paincore.registration import registered
 from paincore.registration.backends import load_backend
 from paincore.rendering import render
@@ -47,6 +48,7 @@ def restricted(tmp_path_factory) -> SimpleNamespace:
     book = Path(shutil.copytree(ROOT / "book", folder / "book", ignore=ignored))
     execute_chapters(given, data="planted", banner=banner(corpus), chapters=book / "chapters")
     write_title(corpus, "smoke", book / "chapters")
+    write_build(book / "chapters")
     render(book, folder / "log")
     return SimpleNamespace(corpus=corpus, given=given, book=book)
 
@@ -89,9 +91,8 @@ def lab(restricted, tmp_path):
     """A real JupyterLab, with chapter 08 of the restricted corpus in it."""
     chapter = nbformat.read(ROOT / "notebooks" / "08-explore.ipynb", 4)
     given = "\n".join(f"{name} = {value!r}" for name, value in restricted.given.items())
-    place = next(
-        i for i, c in enumerate(chapter.cells) if "parameters" in c.metadata.get("tags", [])
-    )
+    tags = [cell.metadata.get("tags", []) for cell in chapter.cells]
+    place = next(i for i, each in enumerate(tags) if "parameters" in each)
     chapter.cells.insert(place + 1, nbformat.v4.new_code_cell(given))
     nbformat.write(chapter, tmp_path / "explore.ipynb")
     settings = tmp_path / "settings"
