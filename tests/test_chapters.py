@@ -65,7 +65,7 @@ def test_notebooks_are_kept_without_outputs_and_open_with_their_parameters(noteb
 def test_the_table_of_contents_has_every_chapter_in_order():
     toc = yaml.safe_load((chapters.BOOK / "_toc.yml").read_text())
     files = [entry["file"] for part in toc["parts"] for entry in part["chapters"]]
-    assert [f for f in files if f.startswith("chapters/")] == [
+    assert [f for f in files if f.startswith("chapters/0")] == [
         f"chapters/{notebook.stem}" for notebook in NOTEBOOKS
     ]
 
@@ -192,11 +192,11 @@ def test_a_page_on_real_data_says_what_it_was_computed_on(miniature, tmp_path):
 
 
 def test_the_page_on_this_build_has_a_row_for_each_chapter_and_stays_the_same(folder):
-    run(folder)
-    write_build(folder / "chapters")
-    page = (folder / "chapters" / "build.md").read_text()
+    execute(folder)
+    write_build(folder / "book")
+    page = (folder / "book" / "build.md").read_text()
     assert page.count("{download}") == len(list((folder / "notebooks").glob("*.ipynb")))
     assert "cores" in page and "torch" in page
-    run(folder)  # nothing has changed
-    write_build(folder / "chapters")
-    assert (folder / "chapters" / "build.md").read_text() == page
+    execute(folder)  # nothing has changed
+    write_build(folder / "book")
+    assert (folder / "book" / "build.md").read_text() == page
