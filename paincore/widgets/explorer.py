@@ -186,7 +186,7 @@ def slider(description: str, low: float, high: float, step: float, value: float,
     kind = ipywidgets.IntSlider if isinstance(step, int) else ipywidgets.FloatSlider
     return kind(
         value, min=low, max=high, step=step, description=description,
-        style={"description_width": "8.5em"}, layout={"width": "22em", "max_width": "100%"}, **more,
+        style={"description_width": "8.5em"}, layout={"width": "26em", "max_width": "100%"}, **more,
     )  # fmt: skip
 
 
@@ -196,7 +196,7 @@ def choice(description: str, options, value=None, **more) -> ipywidgets.Dropdown
     return ipywidgets.Dropdown(
         options=options, value=value if value is not None else (first or [None])[0],
         description=description, style={"description_width": "8.5em"},
-        layout={"width": "22em", "max_width": "100%"}, **more,
+        layout={"width": "26em", "max_width": "100%"}, **more,
     )  # fmt: skip
 
 

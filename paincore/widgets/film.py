@@ -278,7 +278,7 @@ def explore_film(
         except (PaincoreError, OSError) as fault:
             exported.value = str(fault)
 
-    button = ipywidgets.Button(description="Export MP4 and CSV")
+    button = ipywidgets.Button(description="Export MP4 and CSV", layout={"width": "auto"})
     button.on_click(export)
     controls = {"file": file, "every": every, "place": place}
     below = ipywidgets.HBox([button, exported])

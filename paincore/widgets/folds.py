@@ -114,7 +114,7 @@ def explore_folds(corpus: Corpus, frames: pd.DataFrame, folds: Sequence[Fold]) -
 
     # Before the explorer's own observer: the slider must stand at the person who is chosen.
     subject.observe(lambda change: explorer.set(fold=now[change["new"]]), "value")
-    back = ipywidgets.Button(description="Back to the optimum")
+    back = ipywidgets.Button(description="Back to the optimum", layout={"width": "auto"})
     back.on_click(undo)
     arranged = ipywidgets.Box([subject, fold, back], layout={"flex_flow": "row wrap"})
     explorer = Explorer({"subject": subject, "fold": fold}, draw, say, still, arranged)
