@@ -4,6 +4,8 @@ A rendered page has no kernel behind it: every state is computed beforehand, and
 linked in the browser (`jslink`). Faces are drawn under the corpus's rules.
 """
 
+from base64 import b64encode
+from html import escape
 from io import BytesIO
 
 import ipywidgets
@@ -39,7 +41,7 @@ def spread(frames: pd.DataFrame, most: int) -> pd.DataFrame:
 
 
 def player(
-    pictures: list[ipywidgets.Image], what: str = "picture", first: int = 0
+    pictures: list[ipywidgets.HTML], what: str = "picture", first: int = 0
 ) -> ipywidgets.VBox:
     """One of the pictures at a time, with a button that plays them and a slider."""
     stack = ipywidgets.Stack(pictures, selected_index=first)
@@ -51,7 +53,7 @@ def player(
     return ipywidgets.VBox([ipywidgets.HBox([play, slider]), stack])
 
 
-def _picture(corpus, frame) -> ipywidgets.Image:
+def _picture(corpus, frame) -> ipywidgets.HTML:
     figure = Figure(figsize=(4, 3.3))
     axes = figure.subplots()
     show_face(axes, corpus.root / frame["image"], corpus.dataset, frame["subject"])
@@ -62,7 +64,7 @@ def _picture(corpus, frame) -> ipywidgets.Image:
     return picture_of(figure, corpus.dataset, ", ".join([title, *units]))
 
 
-def _turned(corpus, frame, view: np.ndarray) -> ipywidgets.Image:
+def _turned(corpus, frame, view: np.ndarray) -> ipywidgets.HTML:
     figure = Figure(figsize=(5.4, 2.9))
     before, after = figure.subplots(1, 2)
     show_frame(before, corpus, frame)
@@ -76,13 +78,15 @@ def _turned(corpus, frame, view: np.ndarray) -> ipywidgets.Image:
     return picture_of(figure, corpus.dataset, ", ".join(titles))
 
 
-def picture_of(figure: Figure, dataset, words: str) -> ipywidgets.Image:
+def picture_of(figure: Figure, dataset, words: str) -> ipywidgets.HTML:
     """A figure as a picture of a player, labelled where it is synthetic; `words` say what it shows
     to who cannot see it."""
     if dataset.synthetic and figure.get_suptitle() == "":  # `new_figure` has labelled it
         figure.text(0.99, 0.99, "synthetic corpus", ha="right", va="top", fontsize=7, color=MUTED)
     data = BytesIO()
     figure.savefig(data, format="jpeg", dpi=110, pil_kwargs={"quality": 85})
-    return ipywidgets.Image(
-        value=data.getvalue(), format="jpeg", tooltip=words, layout={"max_width": "100%"}
+    source = f"data:image/jpeg;base64,{b64encode(data.getvalue()).decode()}"
+    # Not ipywidgets.Image, which has no alternative text.
+    return ipywidgets.HTML(
+        f'<img class="widget-image" alt="{escape(words)}" src="{source}" style="max-width: 100%">'
     )
