@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from traitlets.config import Config
 
-from paincore import PaincoreError
+from paincore import PaincoreError, pages
 from paincore.corpus import open_corpus
 from paincore.manifest import ROOT, fetch
 from paincore.pages import banner, made_in, prepare_for_reading, write_build, write_title
@@ -118,7 +118,7 @@ def chapter_inputs(notebook: Path, parameters: dict, kernel: str | None, data: o
         line for line in code.splitlines() if not line.lstrip().startswith(("%", "!"))
     )
     shipped = {file for file in (ROOT / "paincore").rglob("*") if file.suffix in SHIPPED}
-    modules = imported_modules(plain) | shipped | {Path(__file__)}
+    modules = imported_modules(plain) | shipped | {Path(__file__), Path(pages.__file__)}
     return {
         "notebook": _sha256(notebook),
         "parameters": parameters,

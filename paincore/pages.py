@@ -6,11 +6,14 @@ import json
 import os
 import platform
 import re
+from base64 import b64decode, b64encode
 from datetime import UTC, datetime
 from importlib.metadata import version
+from io import BytesIO
 from pathlib import Path
 
 import nbformat
+from PIL import Image
 
 from paincore import __version__, figures
 from paincore.corpus import Corpus, compare_counts
@@ -24,6 +27,7 @@ method runs and how it behaves; no number here reproduces a result of the paper.
 """
 
 
+HEAVY = 250_000  # characters of base64, from which on a picture is kept as JPEG
 NEED_A_KERNEL = {"OutputModel", "AnyModel"}  # widgets that a page would look for online
 
 
@@ -128,6 +132,7 @@ def prepare_for_reading(book: nbformat.NotebookNode, inputs: dict, banner: str) 
             cell.metadata["mystnb"] = {"code_prompt_show": "What was set in this run"}
     _keep_rendered_widgets(book)
     _describe_figures(book)
+    _lighten_pictures(book)
     # Through JSON, so that it compares equal to what is read back.
     book.metadata["paincore"] = json.loads(json.dumps(inputs))
 
@@ -141,6 +146,20 @@ def _describe_figures(book: nbformat.NotebookNode) -> None:
             words = " ".join(re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", words).split())
             shown = cell.metadata.get("mystnb", {})
             cell.metadata["mystnb"] = {**shown, "image": {"alt": words.replace('"', "'")}}
+
+
+def _lighten_pictures(book: nbformat.NotebookNode) -> None:
+    """Keep figures full of faces as JPEG: as PNG a page of them would weigh several megabytes."""
+    for cell in book.cells:
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            if len(data.get("image/png", "")) > HEAVY:
+                picture = Image.open(BytesIO(b64decode(data.pop("image/png")))).convert("RGB")
+                file = BytesIO()
+                picture.save(file, "jpeg", quality=88, subsampling=0)
+                data["image/jpeg"] = b64encode(file.getvalue()).decode()
+                if size := output.get("metadata", {}).pop("image/png", None):
+                    output["metadata"]["image/jpeg"] = size
 
 
 def _keep_rendered_widgets(book: nbformat.NotebookNode) -> None:
