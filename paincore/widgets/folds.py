@@ -6,7 +6,6 @@ import ipywidgets
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from paincore.corpus import Corpus
 from paincore.figures import PAIN, PAPER, THIS, new_figure, styled
@@ -79,7 +78,7 @@ def folds_figure(
             axes.annotate(f"{total:,}", (fold, total), (0, 2), textcoords="offset points",
                           ha="center", fontsize=7.5)  # fmt: skip
         axes.set(xlabel="fold", xticks=list(totals.index), ylim=(0, 1.2 * totals.max()))
-        axes.yaxis.set_major_locator(MaxNLocator(4))
+        axes.set_yticks([])  # the totals stand on the bars
         axes.set_ylabel({"pain": "pain frames", "frames": "frames"}[measure])
         if subject is not None:
             own = table[table["subject"] == subject].iloc[0]
