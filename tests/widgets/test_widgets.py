@@ -1,13 +1,14 @@
 """Widgets without a browser: a state in, a picture and a sentence out."""
 
 from dataclasses import replace
+from functools import lru_cache
 
 import av
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix, f1_score
 
@@ -77,10 +78,17 @@ def table_of_people(frames_each, seed=0):
     return pd.DataFrame(rows).astype({"pain": "boolean"})
 
 
+@lru_cache
+def ten_people():
+    """Ten people and their most even folds, which take a while to find."""
+    frames = table_of_people([20 + n for n in range(10)])
+    return frames, make_folds(frames, "balanced")
+
+
+@settings(deadline=None, max_examples=40)
 @given(st.dictionaries(st.sampled_from([f"p{n:02d}" for n in range(10)]), st.integers(1, 5)))
 def test_people_who_are_moved_are_tested_once_where_they_were_put(tested_in):
-    frames = table_of_people([20 + n for n in range(10)])
-    even = make_folds(frames, "balanced")
+    frames, even = ten_people()
     where = {s: fold.number for fold in even for s in fold.test_subjects(frames)} | tested_in
     if len(set(where.values())) < 5:
         with pytest.raises(FoldError, match="would be tested on nobody"):
@@ -94,8 +102,7 @@ def test_people_who_are_moved_are_tested_once_where_they_were_put(tested_in):
 
 
 def test_the_folds_start_at_the_optimum_and_say_how_far_one_has_moved(drawn_corpus):
-    frames = table_of_people([20 + n for n in range(10)])
-    even = make_folds(frames, "balanced")
+    frames, even = ten_people()
     explorer = folds.explore_folds(drawn_corpus, frames, even)
     assert explorer.said.count("(+0") == 3 and "2 people a fold" in explorer.said
     person = even[0].test_subjects(frames)[0]
@@ -108,6 +115,7 @@ def test_the_folds_start_at_the_optimum_and_say_how_far_one_has_moved(drawn_corp
         folds.moved(frames, even, {"nobody": 1})
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.integers(0, 50), st.integers(2, 30))
 def test_no_threshold_has_a_higher_f1_than_the_best(seed, frames):
     rng = np.random.default_rng(seed)
