@@ -29,9 +29,6 @@ from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import (
     average_precision_score,
-    brier_score_loss,
-    confusion_matrix,
-    f1_score,
     roc_auc_score,
 )
 
@@ -70,13 +67,13 @@ def score(pain: np.ndarray, probability: np.ndarray, threshold: float = 0.5) -> 
     pain, probability = np.asarray(pain, bool), np.asarray(probability, np.float64)
     _check(pain, probability)
     predicted = probability > threshold
-    tn, fp, fn, tp = (int(n) for n in confusion_matrix(pain, predicted, labels=[0, 1]).ravel())
+    tn, fp, fn, tp = np.bincount(2 * pain + predicted, minlength=4).tolist()
     both = 0 < pain.sum() < len(pain)
     slope, intercept = calibration(pain, probability)
     return {
         "frames": len(pain),
         "pain": int(pain.sum()),
-        "f1": float(f1_score(pain, predicted, zero_division=0.0)) if both else math.nan,
+        "f1": 2 * tp / (2 * tp + fp + fn) if both else math.nan,
         "auc": float(roc_auc_score(pain, probability)) if both else math.nan,
         "average_precision": (
             float(average_precision_score(pain, probability)) if both else math.nan
@@ -88,7 +85,7 @@ def score(pain: np.ndarray, probability: np.ndarray, threshold: float = 0.5) -> 
         "fp": fp,
         "fn": fn,
         "tp": tp,
-        "brier": float(brier_score_loss(pain, probability, pos_label=True)),
+        "brier": float(np.square(probability - pain).mean()),
         "calibration_slope": slope,
         "calibration_intercept": intercept,
     }
