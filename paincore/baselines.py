@@ -13,7 +13,6 @@ predicted, and `left_out` counts it. Tables are `paincore.metrics.PREDICTIONS`.
 """
 
 import hashlib
-import os
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -202,8 +201,6 @@ def _measure(
     needed = frames[["image", "landmarks", "state", "problem"]]
     shards = [(start, needed[start : start + SHARD]) for start in range(0, len(frames), SHARD)]
     tasks = ((f"frames from {start}", (root, start, part)) for start, part in shards)
-    if scheduler is None:
-        workers = min(workers or os.cpu_count(), len(shards))
     columns = [column for group in FEATURES.values() for column in group]
     values = np.full((len(frames), len(columns)), np.nan)
     with connect(scheduler, workers) as client, Progress() as progress:

@@ -10,6 +10,7 @@ import ast
 import hashlib
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import nbformat
@@ -20,6 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from traitlets.config import Config
 
 from paincore import PaincoreError, pages
+from paincore.cluster import shared_workers
 from paincore.corpus import open_corpus
 from paincore.manifest import ROOT, fetch
 from paincore.pages import banner, made_in, prepare_for_reading, write_build, write_title
@@ -195,7 +197,8 @@ def execute_chapters(
     """Execute every notebook of a folder, in the order of its name, that is not up to date.
 
     Returns the executed notebooks. Raises `ParameterError` before anything runs, `ChapterError` at
-    the first chapter that fails.
+    the first chapter that fails. Local workers are started once for all chapters, but not for those
+    of another environment.
     """
     sources = sorted(notebooks.glob("*.ipynb"))
     check_parameters(sources, parameters)
@@ -205,7 +208,9 @@ def execute_chapters(
         MofNCompleteColumn(),
         TextColumn("cells"),
     )
-    with Progress(*columns, TimeElapsedColumn(), console=console) as progress:
+    alone = kernel is not None or parameters.get("scheduler") is not None
+    shown = Progress(*columns, TimeElapsedColumn(), console=console)
+    with ExitStack() as workers, shown as progress:
         for notebook in sources:
             executed = chapters / notebook.name
             inputs = chapter_inputs(notebook, parameters, kernel, data)
@@ -214,6 +219,8 @@ def execute_chapters(
                 progress.console.print(f"{notebook.stem}: up to date")
                 continue
             progress.console.print(f"{notebook.stem}: to execute ({', '.join(changed)})")
+            if not alone:
+                workers.enter_context(shared_workers())  # those of the chapter before, if any
             code_cells = sum(
                 cell.cell_type == "code" for cell in nbformat.read(notebook, as_version=4).cells
             )

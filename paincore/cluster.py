@@ -6,8 +6,13 @@ running `dask scheduler`, or the name of a batch system that `dask-jobqueue` kno
 depend on how many workers there are. Workers elsewhere need the same environment and the same
 files under the same paths. A task that needs a GPU goes to workers that announce one, as Dask's
 resource `GPU`, and has it to itself.
+
+Importing what a worker needs takes seconds of a core, so workers of this machine are forked from
+one process that has imported it, where the system can fork, and the chapters of a book, each a
+process of its own, share theirs (`shared_workers`).
 """
 
+import multiprocessing
 import os
 import signal
 import time
@@ -32,6 +37,7 @@ from dask.distributed import (
     as_completed,
     wait,
 )
+from distributed.utils import get_mp_context
 
 from paincore import PaincoreError
 
@@ -46,7 +52,12 @@ PATIENCE = 30  # seconds for a scheduler to answer, and for it to have a worker
 LOST = "The Dask scheduler was lost, and its tasks with it. Start it and run again."
 BEAT = 0.5  # seconds between two looks at which workers there are
 GPU = "GPU"  # the resource that workers announce
+SHARED = "DASK_SCHEDULER_ADDRESS"  # Dask's own variable for a scheduler that is already there
+# What workers have imported from their first moment on; a name, since some of it imports this.
+PRELOADED = ["distributed", "paincore.jobs", "paincore.registration.pipeline", "paincore.baselines"]
 SETTINGS = {
+    # Windows alone cannot fork.
+    "distributed.worker.multiprocessing-method": "spawn" if os.name == "nt" else "forkserver",
     "distributed.scheduler.allowed-failures": 3,  # a task that kills workers is given up then
     "distributed.worker.memory.terminate": False,
     # Dask's watching of itself takes 6 % of two cores; nobody here looks at its dashboard.
@@ -80,11 +91,13 @@ def connect(
     """A Dask client with workers, closed on leaving.
 
     `workers` is the number of local processes or of batch jobs; None means one for each core here,
-    and one job. At an address, the workers are those that are there. Local workers see one of
-    `gpus` each, named as in CUDA_VISIBLE_DEVICES; None means that no GPU is needed. Raises
-    ClusterError where the scheduler does not answer, the batch system is not set up, or there are
-    fewer GPUs than workers.
+    or those that are shared with other chapters, and one job. At an address, the workers are those
+    that are there. Local workers see one of `gpus` each, named as in CUDA_VISIBLE_DEVICES; None
+    means that no GPU is needed. Raises ClusterError where the scheduler does not answer, the batch
+    system is not set up, or there are fewer GPUs than workers.
     """
+    if scheduler is None and workers is None and gpus is None:
+        scheduler = os.environ.get(SHARED)
     with dask.config.set(SETTINGS):
         if scheduler is None:
             with _local(workers, gpus) as here, Client(here) as client:
@@ -99,10 +112,32 @@ def connect(
                 yield client
 
 
+@contextmanager
+def shared_workers() -> Iterator[None]:
+    """Local workers for this process and those that it starts meanwhile: `connect` finds them.
+
+    Where Dask's variable for a scheduler is set, the workers there are the shared ones. Used by
+    `paincore.chapters`, so that the chapters of a book do not each start their own.
+    """
+    if SHARED in os.environ:
+        yield
+        return
+    with dask.config.set(SETTINGS), _local(0, None) as here, Client(here) as client:
+        client.register_plugin(LeaveInterrupts())
+        here.scale(os.cpu_count())  # returns at once: they start while the first chapter runs
+        os.environ[SHARED] = client.scheduler.address
+        try:
+            yield
+        finally:
+            del os.environ[SHARED]
+
+
 def _local(workers: int | None, gpus: Sequence[str] | None) -> SpecCluster:
     """Processes of one thread on this machine, with a GPU each where `gpus` names some."""
+    if get_mp_context().get_start_method() == "forkserver":  # asked first: Dask names its own once
+        multiprocessing.set_forkserver_preload(PRELOADED)
     if gpus is None:
-        count = workers or os.cpu_count()
+        count = os.cpu_count() if workers is None else workers
         return LocalCluster(n_workers=count, threads_per_worker=1, dashboard_address=":0")
     count = workers or len(gpus)
     if count > len(gpus):
@@ -218,6 +253,7 @@ def run_each(
     left, call, seen, ever = iter(tasks), uuid4().hex, time.monotonic(), False
     needs = {resource: 1} if resource else None
     flying: dict[Future, str] = {}
+    done: set[Future] = set()
     try:
         while True:
             slots = _slots(client, resource, anew=not ever)
@@ -232,9 +268,12 @@ def run_each(
                 key = f"{name} {call}"
                 future = client.submit(function, argument, key=key, pure=False, resources=needs)
                 flying[future] = name
+            # Let go only when the next are on their way: what follows within 10 ms would wait.
+            done.clear()
             if not flying:
                 return
-            finished = [(flying.pop(one), _outcome(one)) for one in _finished(list(flying))]
+            done = _finished(list(flying))
+            finished = [(flying.pop(one), _outcome(one)) for one in done]
             yield Beat(finished, len(flying), slots)
     except (CancelledError, OSError) as fault:
         raise ClusterError(LOST) from fault

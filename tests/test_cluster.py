@@ -1,10 +1,11 @@
 import operator
 import os
 import signal
+import sys
 
 import pytest
 
-from paincore.cluster import ClusterError, connect, run
+from paincore.cluster import SHARED, ClusterError, connect, run, shared_workers
 
 
 def half(number: int) -> float:
@@ -62,3 +63,30 @@ def test_each_local_worker_has_a_gpu_of_its_own_and_one_run_at_a_time():
         connect(workers=3, gpus=["3", "5"]),
     ):
         pass
+
+
+def pids(client) -> set[int]:
+    return set(client.run(os.getpid).values())
+
+
+def test_the_processes_of_a_book_share_workers_unless_they_ask_for_their_own():
+    with shared_workers():
+        with connect() as first:
+            first.wait_for_workers(os.cpu_count())
+            shared = pids(first)
+            assert first.scheduler.address == os.environ[SHARED]
+        with shared_workers(), connect() as second:
+            assert pids(second) == shared
+        with connect(workers=1) as own:
+            assert not pids(own) & shared
+    assert SHARED not in os.environ
+    with pytest.raises(ProcessLookupError):
+        os.kill(next(iter(shared)), 0)
+
+
+def imported() -> bool:
+    return "torch" in sys.modules
+
+
+def test_workers_begin_with_what_they_need_imported(client):
+    assert set(client.run(imported).values()) == {True}

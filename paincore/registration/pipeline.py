@@ -224,7 +224,6 @@ def _register_shards(
     left = [number for number in range(count) if not _part(partial, number).exists()]
     if not left:
         return
-    workers = min(workers or os.cpu_count(), len(left)) if scheduler is None else workers
     tasks = ((shard.name, (partial, shard, settings)) for shard in _shards(frames, left))
     with connect(scheduler, workers) as client, Progress() as progress:
         bar = progress.add_task("Registering", total=len(frames))
