@@ -4,10 +4,6 @@ Apart from it, since this is all that worker processes need.
 """
 
 import copy
-import multiprocessing
-import os
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -16,11 +12,12 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from paincore.cluster import connect, run
 from paincore.labels import read_landmarks, write_landmarks
 from paincore.registration.backends import TAKE_LANDMARKS, Backend, load_backend
 from paincore.registration.faces import Face, Picture, find_faces, read_picture
 from paincore.synthetic.behaviour import drawn
-from paincore.synthetic.corpus import VIEW, Settings, renderer_of, start_worker, temperaments
+from paincore.synthetic.corpus import VIEW, Settings, renderer_of, temperaments
 from paincore.synthetic.head import View, landmarks66, project
 from paincore.synthetic.people import face_vertices
 from paincore.synthetic.plan import Sequence
@@ -71,27 +68,12 @@ class Outcome(NamedTuple):
 def redrawn(jobs: list[Job], workers: int | None) -> dict[tuple[int, Change], Outcome]:
     """Outcomes by the store's row and the change, of all jobs, over `workers` processes."""
     done = {}
-    jobs = sorted(jobs, key=lambda job: -len(job.changes))
-    for outcomes in _worked(jobs, min(workers or os.cpu_count(), len(jobs))):
-        done |= outcomes
+    longest = sorted(jobs, key=lambda job: -len(job.changes))
+    tasks = ((f"frames to redraw, {number}", job) for number, job in enumerate(longest))
+    with connect(workers=workers) as client:
+        for outcomes in run(client, redraw, tasks):
+            done |= outcomes
     return done
-
-
-def _worked(jobs: list[Job], workers: int) -> Iterator[dict]:
-    if workers <= 1:
-        threads = cv2.getNumThreads()
-        try:
-            yield from map(redraw, jobs)
-        finally:
-            cv2.setNumThreads(threads)
-        return
-    spawn = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=spawn, initializer=start_worker)
-    try:
-        tasks = [pool.submit(redraw, job) for job in jobs]
-        yield from (task.result() for task in as_completed(tasks))
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def redraw(job: Job) -> dict[tuple[int, Change], Outcome]:

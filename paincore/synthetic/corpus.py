@@ -14,15 +14,10 @@ vertices of each frame. Truth/generator.json has the settings, and is written la
 
 import hashlib
 import json
-import multiprocessing
-import os
 import shutil
-import threading
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
-from multiprocessing.connection import wait
 from pathlib import Path
 
 import cv2
@@ -32,6 +27,7 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from paincore.cluster import connect, run
 from paincore.labels import write_facs, write_landmarks, write_number
 from paincore.synthetic.behaviour import ALL_OFF, FPS, Dials, drawn, simulate
 from paincore.synthetic.coder import code
@@ -99,7 +95,7 @@ def synthesize(
         partial.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{out}.synthesis.lock", timeout=0):
             shutil.rmtree(partial / ".work", ignore_errors=True)  # what a kill left half written
-            write_sequences(partial, plan, settings, workers or os.cpu_count(), progress)
+            write_sequences(partial, plan, settings, workers, progress)
             write_truth(partial, plan, settings)
             partial.replace(out)
     except Timeout as error:
@@ -143,10 +139,12 @@ def check_same(folder: Path, made: Mapping, settings: Settings) -> None:
 
 
 def write_sequences(
-    partial: Path, plan: list[Sequence], settings: Settings, workers: int, progress: bool
+    partial: Path, plan: list[Sequence], settings: Settings, workers: int | None, progress: bool
 ) -> None:
     """Write the sequences that are not there yet, the longest first, over `workers` processes."""
     left = [s for s in plan if not (partial / TREES["image"] / s.path).exists()]
+    if not left:
+        return
     left.sort(key=lambda sequence: -sequence.frames)
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
     with Progress(
@@ -154,44 +152,22 @@ def write_sequences(
     ) as bar:
         done = settings.frames - sum(sequence.frames for sequence in left)
         task = bar.add_task("Synthetic frames", total=settings.frames, completed=done)
-        for frames in written(partial, left, settings, min(workers, len(left))):
-            bar.advance(task, frames)
+        tasks = ((sequence.name, (partial, sequence, settings)) for sequence in left)
+        with connect(workers=workers) as client:
+            for frames in run(client, write_sequence, tasks):
+                bar.advance(task, frames)
 
 
-def written(partial: Path, left: list[Sequence], settings: Settings, workers: int) -> Iterator[int]:
-    """Write sequences here or in processes of one thread each; yields the frames of each."""
-    if workers <= 1:
-        threads = cv2.getNumThreads()
-        cv2.setNumThreads(1)
-        try:
-            yield from (write_sequence(partial, sequence, settings) for sequence in left)
-        finally:
-            cv2.setNumThreads(threads)
-        return
-    spawn = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=spawn, initializer=start_worker)
-    try:
-        tasks = [pool.submit(write_sequence, partial, sequence, settings) for sequence in left]
-        yield from (task.result() for task in as_completed(tasks))
-    finally:
-        pool.shutdown(cancel_futures=True)
+def write_sequence(task: tuple[Path, Sequence, Settings]) -> int:
+    """Write all files of one sequence, then move them into place; returns its frames.
 
-
-def start_worker() -> None:
-    """One thread for pictures, and an end with the parent, however that ends."""
+    Done by a worker, in one thread.
+    """
+    partial, sequence, settings = task
     cv2.setNumThreads(1)
-
-    def follow_parent() -> None:
-        wait([multiprocessing.parent_process().sentinel])
-        os._exit(1)
-
-    threading.Thread(target=follow_parent, daemon=True).start()
-
-
-def write_sequence(partial: Path, sequence: Sequence, settings: Settings) -> int:
-    """Write all files of one sequence, then move them into place; returns its frames."""
     truth = sequence_truth(sequence, settings)
     work = partial / ".work" / sequence.name
+    shutil.rmtree(work, ignore_errors=True)  # of a worker that died on it
     for tree in TREES:
         (work / tree).mkdir(parents=True)
     for row, points, picture in draw_frames(truth, sequence, settings):
