@@ -47,6 +47,38 @@ def test_a_saved_encoder_comes_back_the_same_and_without_a_word(folder, capfd):
     assert not encoder.training
 
 
+def test_encoders_of_one_file_share_nothing_that_can_be_changed(folder):
+    one, other = load_encoder(str(folder)), load_encoder(str(folder))
+    heard = []
+    for module in one.modules():
+        module.register_forward_hook(lambda *_: heard.append(1))
+    one.set_attn_implementation("eager")
+    with torch.no_grad():
+        for parameter in one.parameters():
+            parameter.add_(1).requires_grad_(False)
+    one.layers.append(torch.nn.Identity())
+    third = load_encoder(str(folder))
+    for encoder in (other, third):
+        assert_same_weights(encoder, load_encoder("random", seed=3))
+        assert {module.config._attn_implementation for module in encoder.modules()
+                if hasattr(module, "config")} == {"sdpa"}  # fmt: skip
+        assert all(parameter.requires_grad for parameter in encoder.parameters())
+        encoder(torch.zeros(1, 3, 48, 48))
+    assert heard == []
+
+
+def test_an_encoder_that_changes_on_disk_is_read_again(folder):
+    before = fingerprint(str(folder))
+    first = load_encoder(str(folder))
+    change_tensors(folder, lambda tensors: tensors[named(tensors, "cls_token")].add_(1))
+    assert fingerprint(str(folder)) != before
+    moved = load_encoder(str(folder)).embeddings.cls_token - first.embeddings.cls_token
+    assert moved.mean().item() == pytest.approx(1)
+    load_encoder("random", seed=4).save_pretrained(folder)
+    change_settings(folder, layer_norm_eps=0.1)
+    assert load_encoder(str(folder)).config.layer_norm_eps == 0.1
+
+
 def test_half_precision_on_disk_is_float32_in_memory(folder):
     change_tensors(
         folder, lambda tensors: tensors.update({k: v.half() for k, v in tensors.items()})
