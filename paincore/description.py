@@ -12,9 +12,6 @@ from paincore import paper
 from paincore.corpus import Corpus, compare_counts, read_generator
 from paincore.frames import KEYS, STATES
 
-PSPI_AUS = (4, 6, 7, 9, 10, 43)
-"""The action units that PSPI is made of."""
-
 
 def labelled(frames: pd.DataFrame) -> pd.DataFrame:
     """The frames that have a PSPI label, in the table's order. Chapter 01."""

@@ -21,7 +21,7 @@ from matplotlib.ticker import MaxNLocator
 from pandas.io.formats.style import Styler
 from PIL import Image
 
-from paincore import description, paper
+from paincore import description, facs, paper
 from paincore.labels import read_landmarks
 
 THIS, PAPER, PAIN, MUTED = "#0072B2", "#8A8F98", "#D55E00", "#5A5F69"
@@ -84,13 +84,19 @@ def may_be_shown(dataset, subject: str) -> bool:
 
 
 def show_face(
-    axes: Axes, image: Path | np.ndarray, dataset, subject: str, around: np.ndarray | None = None
+    axes: Axes,
+    image: Path | np.ndarray,
+    dataset,
+    subject: str,
+    around: np.ndarray | None = None,
+    units: dict[str, float] | None = None,
 ) -> None:
-    """Draw a frame, or a neutral outline where the subject's face may not be shown.
+    """Draw a frame, or what stands in for it where the subject's face may not be shown.
 
     `image` is a file, opened only if it may be shown, or an array (H, W, 3) of uint8; `around`
-    (n, 2) are points in its pixels: only a square around them is shown. The one place of the book
-    that draws a face.
+    (n, 2) are points in its pixels: only a square around them is shown. A neutral outline stands
+    in, or, where the data set's entry asks for it and `units` has the action units (`au4` and so
+    on), a drawn face that moves alike. The one place of the book that draws a face.
     """
     axes.set_axis_off()
     if may_be_shown(dataset, subject):
@@ -102,6 +108,12 @@ def show_face(
             x, y = (around.max(axis=0) + around.min(axis=0)) / 2 - [0, 0.1 * half]
             x, y = np.clip([x, y], half, [width - half, height - half])  # never beyond the picture
             axes.set(xlim=(x - half, x + half), ylim=(y + half, y - half))
+        return
+    if dataset.stand_in == "avatar" and units is not None:
+        from paincore.synthetic.avatar import avatar  # compiles kernels: only where it is drawn
+
+        axes.imshow(avatar(units))
+        axes.text(0.5, 0.02, "avatar", transform=axes.transAxes, ha="center", color="white")
         return
     axes.set(xlim=(0, 4), ylim=(0, 3), aspect="equal")
     axes.add_patch(Ellipse((2, 1.5), 1.7, 2.4, facecolor="#F1F2F4", edgecolor=PAPER))
@@ -115,7 +127,13 @@ def show_frame(axes: Axes, corpus, frame) -> None:
         # A landmarks file that cannot be read costs the crop alone.
         with contextlib.suppress(ValueError):
             around = read_landmarks((corpus.root / frame.landmarks).read_bytes())
-    show_face(axes, corpus.root / frame.image, corpus.dataset, frame.subject, around)
+    image = corpus.root / frame.image
+    show_face(axes, image, corpus.dataset, frame.subject, around, units_of(frame))
+
+
+def units_of(frame) -> dict[str, float]:
+    """The action units of a row of the frames table, for `show_face`."""
+    return {f"au{au}": float(getattr(frame, f"au{au}")) for au in facs.AUS}
 
 
 @styled
@@ -194,7 +212,7 @@ def timeline(corpus, faces: int = 6) -> Figure:
     """
     frames = description.telling_sequence(corpus.frames)
     present = [c for c in frames if c.startswith("au") and (frames[c] > 0).any()]
-    present.sort(key=lambda name: (int(name[2:]) not in description.PSPI_AUS, int(name[2:])))
+    present.sort(key=lambda name: (int(name[2:]) not in facs.PSPI_AUS, int(name[2:])))
     title = f"Sequence {frames['sequence'].iloc[0]}"
     figure = new_figure(corpus.dataset, title, 3.35 + 0.19 * len(present))
     pictures, lines = figure.subfigures(2, 1, height_ratios=(1.25, 2.0 + 0.17 * len(present)))
@@ -229,7 +247,7 @@ def _draw_units(axes: Axes, frames, names: list[str]) -> None:
     first, last = frames["frame"].iloc[[0, -1]]
     extent = (first - 0.5, last + 0.5, len(names) - 0.5, -0.5)
     axes.imshow(cells, aspect="auto", interpolation="nearest", extent=extent)
-    marked = [f"AU{n[2:]}" + ("" if int(n[2:]) in description.PSPI_AUS else " *") for n in names]
+    marked = [f"AU{n[2:]}" + ("" if int(n[2:]) in facs.PSPI_AUS else " *") for n in names]
     axes.set_yticks(range(len(names)), marked)
     axes.set_xlabel("frame (* not part of PSPI)")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

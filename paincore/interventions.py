@@ -21,13 +21,9 @@ from paincore.frames import KEYS
 from paincore.framestore import FrameStore
 from paincore.redrawing import Change, Job, redrawn
 from paincore.registration.pipeline import fingerprint
-from paincore.synthetic.behaviour import AUS, HALF_CLOSED, Dials
+from paincore.synthetic.behaviour import DRAWN, HALF_CLOSED, Dials
 from paincore.synthetic.corpus import GENERATOR_VERSION, Settings
 from paincore.synthetic.plan import plan_sequences
-
-PAIN_AUS = PSPI_AUS
-FACE_AUS = (*AUS, *LID_AUS)
-"""All AUs that the renderer draws: with these at rest, the face is neutral."""
 
 ACTIVE = 1.0  # intensity from which a coder scores an AU (A, a trace)
 
@@ -36,7 +32,7 @@ class InterventionError(PaincoreError, ValueError):
     """A frame that cannot be drawn again, or a change that there is not."""
 
 
-UNCHANGED, PAINLESS, NEUTRAL = Change(), Change(PAIN_AUS), Change(FACE_AUS)
+UNCHANGED, PAINLESS, NEUTRAL = Change(), Change(PSPI_AUS), Change(DRAWN)
 
 
 @dataclass(frozen=True)
@@ -89,9 +85,9 @@ def active_aus(corpus: Corpus, rows: np.ndarray) -> list[tuple[int, ...]]:
     Intensity of `ACTIVE` and more; for lids, more than half closed. Chapter 07.
     """
     truth = _truth(corpus).iloc[rows]
-    least = {au: HALF_CLOSED if au in LID_AUS else ACTIVE for au in PAIN_AUS}
-    acts = np.stack([truth[f"au{au}"].to_numpy() >= least[au] for au in PAIN_AUS], axis=1)
-    return [tuple(np.array(PAIN_AUS)[one].tolist()) for one in acts]
+    least = {au: HALF_CLOSED if au in LID_AUS else ACTIVE for au in PSPI_AUS}
+    acts = np.stack([truth[f"au{au}"].to_numpy() >= least[au] for au in PSPI_AUS], axis=1)
+    return [tuple(np.array(PSPI_AUS)[one].tolist()) for one in acts]
 
 
 def render_again(
@@ -162,10 +158,10 @@ def _check(corpus: Corpus, store: FrameStore, rows: np.ndarray, changes: Sequenc
         raise InterventionError(
             f"rows are {rows.shape} for {len(changes)} changes: a row (F,) for each change."
         )
-    strange = {au for change in changes for au in change.removed} - set(FACE_AUS)
+    strange = {au for change in changes for au in change.removed} - set(DRAWN)
     if strange:
         raise InterventionError(
-            f"AU{min(strange)} is not drawn; there are {', '.join(map(str, FACE_AUS))}."
+            f"AU{min(strange)} is not drawn; there are {', '.join(map(str, DRAWN))}."
         )
     if not corpus.truth[KEYS].equals(store.frames[KEYS]):
         raise InterventionError(f"{corpus.root}/Truth is not of the same frames as its labels.")

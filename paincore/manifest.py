@@ -204,7 +204,11 @@ class Generator(Entry):
 
 
 class DataSet(Entry):
-    """A data set; `faces_may_be_shown` and `shown_subjects` (all if empty) bind every figure."""
+    """A data set; `faces_may_be_shown` and `shown_subjects` (all if empty) bind every figure.
+
+    `stand_in` takes the place of a face that may not be shown: an outline, or an avatar, which
+    moves as the frame is coded and so discloses its label.
+    """
 
     name: str
     title: str
@@ -215,6 +219,7 @@ class DataSet(Entry):
     layout: str
     faces_may_be_shown: bool
     shown_subjects: tuple[str, ...]
+    stand_in: Literal["outline", "avatar"] = "outline"
     release: str | None
     generator: Generator | None
     expected: Expected

@@ -13,6 +13,8 @@ from paincore.manifest import dataset_named
 from paincore.widgets import players
 from tests.miniature import Miniature
 
+NOWHERE, GREY = Path("no/such/picture.png"), np.full((4, 4, 3), 128, np.uint8)
+
 CHAPTER_01 = [
     figures.faces_by_pspi,
     figures.pspi_histogram,
@@ -85,6 +87,24 @@ def test_show_face_obeys_the_manifest(may, listed, drawn):
     figures.show_face(axes, np.zeros((4, 4, 3), np.uint8), entry, "ll042")
     assert bool(axes.images) is drawn
     assert bool(axes.patches) is not drawn
+
+
+def test_an_avatar_moves_as_coded_and_is_drawn_only_where_it_is_asked_for():
+    def pixels(stand_in, units, shown=False):
+        dataset = dataset_named("unbc").model_copy(
+            update={"stand_in": stand_in, "faces_may_be_shown": shown}
+        )
+        axes = Figure().subplots()
+        figures.show_face(axes, NOWHERE if not shown else GREY, dataset, "ll042", units=units)
+        return [image.get_array() for image in axes.images]
+
+    rest, brow = {"au4": 0.0, "au27": 3.0}, {"au4": 4.0, "au43": np.nan}
+    (drawn,), (again,), (moved,) = (pixels("avatar", units) for units in (rest, rest, brow))
+    assert (drawn == again).all()
+    assert (drawn != moved).any(axis=2).sum() > 100
+    assert pixels("outline", brow) == pixels("avatar", None) == []
+    (own,) = pixels("avatar", brow, shown=True)
+    assert (own == GREY).all()
 
 
 def test_a_crop_keeps_every_point_in_sight():

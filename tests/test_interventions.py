@@ -8,7 +8,6 @@ import pytest
 from paincore.corpus import open_corpus
 from paincore.inputs import pictures_at
 from paincore.interventions import (
-    FACE_AUS,
     NEUTRAL,
     UNCHANGED,
     Change,
@@ -21,7 +20,7 @@ from paincore.redrawing import LUMINANCE, MOVED
 from paincore.registration import registered
 from paincore.registration.backends import load_backend
 from paincore.registration.faces import Picture, decode, find_faces
-from paincore.synthetic.behaviour import drawn
+from paincore.synthetic.behaviour import DRAWN, drawn
 from paincore.synthetic.corpus import VIEW, renderer_of, synthesize, temperaments
 from paincore.synthetic.head import View
 
@@ -177,7 +176,7 @@ def test_an_au_is_active_from_a_trace_on_and_lids_from_half_closed_on(corpus):
     truth.loc[1, names] = [1.2, 0.0, 0.0, 0.0, 1.0, 0.5]
     known = replace(corpus, truth=truth)
     assert active_aus(known, np.array([0, 1])) == [(6, 7), (4, 10, 43)]
-    assert set(FACE_AUS) > {4, 6, 7, 9, 10, 43, 45}
+    assert set(DRAWN) > {4, 6, 7, 9, 10, 43, 45}
 
 
 def test_what_cannot_be_drawn_again_is_named(corpus, store, usable):

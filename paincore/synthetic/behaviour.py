@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy.ndimage import gaussian_filter1d
 
+from paincore.facs import LID_AUS
 from paincore.synthetic.temperament import Temperament, generator
 
 FPS = 10
@@ -22,6 +23,7 @@ WARM_UP = 8.0  # seconds of life before the first frame, so that a sequence may 
 LID_SPEED = 0.12  # seconds that lids take to close or to open
 LID_FOLLOWS_GAZE = 0.015  # closure for each degree that the eyes look down
 AUS = (1, 2, 4, 6, 7, 9, 10, 12, 15, 20, 25, 26)  # those with an intensity
+DRAWN = (*AUS, *LID_AUS)  # with all of these at rest, a drawn face is neutral
 RAISE_SPREAD = 0.4  # of the logarithm of what one raise hurts, over raises
 FELT = 1.0  # of 10: from here on the person would say that it hurts
 
@@ -133,7 +135,7 @@ def simulate(
 
 def drawn(behaviour: pd.DataFrame, rest: Mapping[int, float]) -> pd.DataFrame:
     """What the renderer draws, columns au1..au45: each movement on top of the resting face."""
-    face = behaviour[[f"au{au}" for au in (*AUS, 43, 45)]].copy()
+    face = behaviour[[f"au{au}" for au in DRAWN]].copy()
     for au in set(rest) - {43}:
         face[f"au{au}"] = (face[f"au{au}"] + rest[au]).clip(upper=5)
     droop = rest[43] + LID_FOLLOWS_GAZE * behaviour["gaze_pitch"].clip(upper=0).abs()

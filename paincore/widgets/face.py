@@ -1,7 +1,6 @@
 """A synthetic face that redraws while its sliders move: action units, person, pose and light.
 
-The people are drawn by the corpus's generator with another seed, so that they are in no corpus and
-no model has been trained on them. Chapter 08.
+Chapter 08.
 """
 
 from functools import lru_cache
@@ -18,28 +17,14 @@ from paincore.manifest import dataset_named
 from paincore.redrawing import shrunk
 from paincore.registration.backends import Backend, load_backend
 from paincore.registration.faces import Face, Picture, find_faces
-from paincore.synthetic.behaviour import AUS, HALF_CLOSED
-from paincore.synthetic.corpus import renderer_of
+from paincore.synthetic.avatar import PEOPLE, SIDE, draw_face
+from paincore.synthetic.behaviour import DRAWN, HALF_CLOSED
 from paincore.synthetic.head import View
 from paincore.widgets.explorer import Explorer, slider
 
-SIDE = 256  # pixels of the picture
-PEOPLE, SEED = 25, 1  # of no corpus: the embedded one has seed 0
-DRAWN = (*AUS, *LID_AUS)
 POSE = {"yaw": 60, "pitch": 40, "roll": 30}  # degrees, to both sides
 LIGHT = {"light_yaw": 80, "light_pitch": 80}
 NOTHING = np.full((SIDE, SIDE, 3), 241, np.uint8)
-
-
-def draw_face(person: int = 0, size: int = SIDE, **state: float) -> np.ndarray:
-    """A person of no corpus, RGB uint8 (size, size, 3), without the noise of a camera.
-
-    `state` has action units as `au4` (0 to 5; AU43 and AU45 0 to 1), and fields of
-    `paincore.synthetic.head.View`; what is left out is at rest. Chapter 08.
-    """
-    face = {f"au{au}": state.pop(f"au{au}", 0.0) for au in DRAWN}
-    view = View(width=size, height=size, **state)
-    return renderer_of(PEOPLE, SEED, person).render(face, view, None)
 
 
 def coded(**state: float) -> dict[str, int]:
@@ -142,7 +127,7 @@ def _arranged(controls: dict[str, ipywidgets.ValueWidget]) -> ipywidgets.Widget:
 @styled
 def still() -> Figure:
     """One person at rest and with each of PSPI's action units, as the sliders draw them."""
-    figure = new_figure(dataset_named("synthetic"), "A face of no corpus", 2.75)
+    figure = new_figure(dataset_named("synthetic"), "A face of no corpus", 4.1)
     states = {"at rest": {}} | {
         f"AU{au}": {f"au{au}": 1.0 if au in LID_AUS else 4.0} for au in PSPI_AUS
     }

@@ -14,7 +14,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from paincore import description, facs
-from paincore.figures import MUTED, show_face, show_frame, styled
+from paincore.figures import MUTED, show_face, show_frame, styled, units_of
 
 
 @styled
@@ -56,7 +56,8 @@ def player(
 def _picture(corpus, frame) -> ipywidgets.HTML:
     figure = Figure(figsize=(4, 3.3))
     axes = figure.subplots()
-    show_face(axes, corpus.root / frame["image"], corpus.dataset, frame["subject"])
+    image, subject = corpus.root / frame["image"], frame["subject"]
+    show_face(axes, image, corpus.dataset, subject, units=units_of(frame))
     units = [f"AU{au}: {frame[f'au{au}']:.0f}" for au in facs.AUS if frame[f"au{au}"] > 0]
     title = f"frame {frame['frame']}, PSPI {frame['pspi']:.0f}"
     axes.set_title(title, fontweight="bold")
