@@ -41,6 +41,13 @@ function render({ model, el }) {
   model.on("change:alt", describe);
   describe();
   el.appendChild(image);
+  // Else JupyterLab takes the arrow keys of a drop-down list for its cells.
+  const keep = ({ target }) => target.matches("select") &&
+    target.setAttribute("data-lm-suppress-shortcuts", "true");
+  const listen = () => el.isConnected ?
+    el.closest(".paincore-explorer")?.addEventListener("focusin", keep) :
+    requestAnimationFrame(listen);
+  listen();
   model.send({ kind: "show" });
   return () => {
     model.off("msg:custom", receive);
@@ -135,6 +142,7 @@ class Explorer(ipywidgets.VBox):
                 self.sentence,
             ]
         )
+        self.add_class("paincore-explorer")
         for control in self.controls.values():
             control.observe(self._react, "value")
         self.update()

@@ -147,7 +147,7 @@ DRIVEN = {
     "face": (".noUi-handle >> nth=0", "ArrowRight"),
     "registration": (".noUi-handle >> nth=0", "ArrowRight"),
     "folds": (".noUi-handle >> nth=0", "ArrowRight"),
-    "ablations": ("select >> nth=3", "p"),  # JupyterLab keeps the arrows for its cells
+    "ablations": ("select >> nth=3", "ArrowDown"),
     "attention": (".noUi-handle >> nth=0", "ArrowRight"),
     "film": (".noUi-handle >> nth=1", "ArrowRight"),
 }
