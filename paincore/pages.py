@@ -99,8 +99,8 @@ def write_build(chapters: Path) -> None:
         if made is not None:
             title = book.cells[0].source.partition("\n")[0].lstrip("# ")
             link = f"[{title}]({path.name})"
-            notebook = f"{{download}}`{path.name} <{path.name}>`"
-            rows.append((link, f"{made['seconds']} s", made["at"], notebook, made))
+            notebook = f"{{download}}`notebook <{path.name}>`"
+            rows.append((link, f"{made['seconds']}\u00a0s", notebook, made["at"], made))
     machines = sorted({f"{made['machine']}; {made['versions']}" for *_, made in rows})
     table = "\n".join(f"| {' | '.join(row[:4])} |" for row in rows)
     total = sum(made["seconds"] for *_, made in rows)
@@ -110,7 +110,7 @@ def write_build(chapters: Path) -> None:
 The chapters of this copy took {total} s, the environment and the rendering of pages aside. A
 chapter of which nothing has changed is not executed again; its time is that of when it last was.
 
-| chapter | took | executed | as a notebook, with its outputs |
+| chapter | took | with its outputs | executed |
 |---|---|---|---|
 {table}
 
