@@ -210,7 +210,7 @@ def distances(frames: pd.DataFrame, designs: Mapping[str, Sequence[Fold]]) -> pd
         raise FoldError("the distance from the optimum needs the design balanced beside the others")
     spreads = pd.DataFrame(
         {
-            name: {measure: np.ptp(balance(frames, folds)[measure]) for measure in MEASURES}
+            name: balance(frames, folds)[list(MEASURES)].agg(np.ptp)
             for name, folds in designs.items()
         }
     ).T

@@ -56,18 +56,13 @@ def distance_sentence(frames: pd.DataFrame, optimum: Sequence[Fold], folds: Sequ
 
 @styled
 def folds_figure(
-    corpus: Corpus,
-    frames: pd.DataFrame,
-    optimum: Sequence[Fold],
-    folds: Sequence[Fold],
-    subject: str | None = None,
+    corpus: Corpus, table: pd.DataFrame, best: pd.DataFrame, subject: str | None = None
 ) -> Figure:
     """Pain frames and frames that each fold tests, the optimum's as dashes; `subject` is marked.
 
-    Chapter 08.
+    `table` and `best`, the optimum's, are those of `folds_description.people`. Chapter 08.
     """
     figure = new_figure(corpus.dataset, "Who is tested in which fold", 2.7)
-    table, best = people(frames, folds), people(frames, optimum)
     panels = figure.subplots(1, 2)
     for axes, measure, colour in zip(panels, ("pain", "frames"), (PAIN, THIS), strict=True):
         draw_people(axes, table, measure, colour)
@@ -92,7 +87,7 @@ def explore_folds(corpus: Corpus, frames: pd.DataFrame, folds: Sequence[Fold]) -
     `frames` is the store's table, `folds` those of the design balanced. Chapter 08.
     """
     where = {name: fold.number for fold in folds for name in fold.test_subjects(frames)}
-    now = dict(where)
+    now, best = dict(where), people(frames, folds)
     subject = choice("person", sorted(where))
     fold = slider("is tested in fold", folds[0].number, folds[-1].number, 1, now[subject.value])
 
@@ -101,10 +96,10 @@ def explore_folds(corpus: Corpus, frames: pd.DataFrame, folds: Sequence[Fold]) -
         return distance_sentence(frames, folds, moved(frames, folds, now))
 
     def draw(subject: str, fold: int) -> Figure:
-        return folds_figure(corpus, frames, folds, moved(frames, folds, now), subject)
+        return folds_figure(corpus, people(frames, moved(frames, folds, now)), best, subject)
 
     def still() -> Figure:
-        return folds_figure(corpus, frames, folds, folds)
+        return folds_figure(corpus, best, best)
 
     def undo(button) -> None:
         now.update(where)
