@@ -25,6 +25,7 @@ from paincore.attention_shares import Apart
 from paincore.regions import AU_REGIONS, NAMES, REGIONS, areas, shares
 from paincore.results_description import p_value
 from paincore.shortcut import MODELS, Tried, changes, finds
+from paincore.statistics import interval
 from paincore.training_description import bracket, number, signed
 
 MAPS = ("last layer mean", "last layer max", "rollout mean", "rollout max")
@@ -60,7 +61,8 @@ def heads_sentence(telling: Telling | None) -> str:
     said = []
     for head, ratios in enumerate(found):
         most = face[int(np.argmax(ratios[face]))]
-        said.append(f"head {head} {number(ratios[most])} times in the {NAMES[most]} region")
+        little = ", less than even," if ratios[most] < 1 else ""
+        said.append(f"head {head} {number(ratios[most])} times{little} in the {NAMES[most]} region")
     return (
         "In this sample, and against an even share, the region of action units that each head has "
         f"most attention in: {', '.join(said)}. The paper reads its own picture as AU43 (head 0), "
@@ -68,28 +70,28 @@ def heads_sentence(telling: Telling | None) -> str:
     )
 
 
-def regions_sentences(found: Mapping[str, pd.DataFrame]) -> list[str]:
-    """Whether the trained model attends to regions more than evenly, and than its controls do."""
+def regions_sentences(
+    found: Mapping[str, pd.DataFrame], less: Mapping[str, pd.DataFrame]
+) -> list[str]:
+    """Whether the trained model attends to regions more than evenly, and than its controls do.
+
+    By kind of map, `found` holds `attention_shares.by_region` and `less` `more_than_controls`.
+    """
     said = []
     for kind, table in found.items():
-        part = table[table["region"].isin(REGIONS)].set_index(["model", "region"])
-        trained = part.loc[TRAINED]
+        trained = table[table["model"] == TRAINED].set_index("region").loc[list(REGIONS)]
         more = [name for name in REGIONS if trained.loc[name, "low"] > 1]
+        low = less[kind].set_index(["model", "region"])["low"]
         beyond = [
-            name
-            for name in more
-            if all(
-                trained.loc[name, "low"] > part.loc[(model, name), "high"]
-                for model in (SHUFFLED, "pretrained")
-            )
+            name for name in more if all(low[model, name] > 0 for model in (SHUFFLED, "pretrained"))
         ]
         ratios = f"{number(trained['mean'].min())} to {number(trained['mean'].max())}"
         rest = (
-            f"beyond both the model of shuffled labels and the one before fine-tuning in "
+            f"more than both the model of shuffled labels and the one before fine-tuning in "
             f"{_listed(beyond)}"
             if beyond
-            else "in none of them clear of both the model of shuffled labels and the one before "
-            "fine-tuning"
+            else "in none of them told apart from both the model of shuffled labels and the one "
+            "before fine-tuning, people drawn alike"
         )
         said.append(
             f"In the {kind}, the trained model has {ratios} times an even share in the six "
@@ -105,16 +107,18 @@ def _listed(names: list[str]) -> str:
 def apart_sentence(found: Mapping[str, Apart]) -> str:
     """Whether heads have regions of their own, and whether training made it so."""
     trained, before = found[TRAINED], found["pretrained"]
-    overlap = trained.low <= before.high and before.low <= trained.high
-    learnt = (
-        "the two intervals overlap, so fine-tuning is not seen to have divided the work"
-        if overlap
-        else f"fine-tuning has moved heads {'apart' if trained.low > before.high else 'together'}"
-    )
+    low, high = interval(trained.drawn - before.drawn)
+    less = f"{signed(100 * (trained.distance - before.distance))} points "
+    less += bracket(100 * low, 100 * high, signed)
+    if low <= 0 <= high:
+        learnt = f"{less} less, so fine-tuning is not seen to have divided the work"
+    else:
+        learnt = f"{less}, so fine-tuning has moved heads {'apart' if low > 0 else 'together'}"
     return (
         f"To make one head look where another looks, {_percent(trained)} of its attention would "
         f"have to move ({100 * trained.by_chance:.1f} % with heads exchanged at random, p "
-        f"{p_value(trained.p)}). Before fine-tuning it is {_percent(before)}: {learnt}. With "
+        f"{p_value(trained.p)}). Before fine-tuning it is {_percent(before)}; the trained model's "
+        f"less that, people drawn alike, is {learnt}. With "
         f"shuffled labels it is {_percent(found[SHUFFLED])}, with random weights "
         f"{_percent(found['random'])}."
     )
@@ -145,7 +149,7 @@ def followers_table(table: pd.DataFrame, rows: int = 6) -> pd.DataFrame:
         "regions": [" + ".join(AU_REGIONS[unit]) for unit in top["unit"]],
         "correlation": top["correlation"].map(signed),
         "people": top["people"],
-        "p, of all pairs": top["p"].map(p_value),
+        "p, adjusted for all pairs": top["p"].map(p_value),
     }
     return pd.DataFrame(columns).astype(str)
 
@@ -192,17 +196,23 @@ def effects_sentences(drawn: Drawn, draws: pd.DataFrame) -> list[str]:
         return [NOT_HERE]
     table = effects(drawn, draws)
     adds = [
-        f"AU{row.unit} {signed(row.mean)} {bracket(row.low, row.high, signed)}"
+        f"AU{row.unit} by {number(row.mean)} {bracket(row.low, row.high)} ({row.samples} samples "
+        f"of {row.people:.0f} people)"
         for row in table.itertuples()
         if row.low > 0
     ]
     found = follows_causes(drawn, draws).iloc[0]
-    told = "follows" if found["low"] > 0 else "goes against" if found["high"] < 0 else None
-    verdict = f"attention {told} causes" if told else "attention is not seen to follow causes"
+    told = "more" if found["low"] > 0 else "less" if found["high"] < 0 else None
+    verdict = (
+        f"units that add more tend to have {told} rollout in their regions. The same was not "
+        "computed for a control, so that fine-tuning made it so is not known"
+        if told
+        else "attention is not seen to follow causes"
+    )
     count = f"{len(drawn.samples)} samples of {drawn.samples['subject'].nunique()} people"
     lost = f" Left out, as no face was found in one of their frames: {len(drawn.lost)}."
     return [
-        f"In {count}, taking a unit away lowers the log-odds of pain for {_listed(adds)}."
+        f"In {count}, taking a unit away lowers the log-odds of pain for: {_listed(adds)}."
         + (lost if drawn.lost else ""),
         "Within people, the rank correlation of a unit's effect with the share of rollout in its "
         f"regions is {signed(found['mean'])} {bracket(found['low'], found['high'], signed)} "
@@ -244,6 +254,7 @@ def _finders(tried: Tried, draws: pd.DataFrame) -> list[str]:
 
 def findings(
     found: Mapping[str, pd.DataFrame],
+    less: Mapping[str, pd.DataFrame],
     apart: Mapping[str, Apart],
     drawn: Drawn,
     tried: Tried | None,
@@ -253,7 +264,7 @@ def findings(
     return in_markdown(
         [
             f"**{paper.READINGS[0]}** {apart_sentence(apart)}",
-            f"**{paper.READINGS[1]}** {' '.join(regions_sentences(found))}",
+            f"**{paper.READINGS[1]}** {' '.join(regions_sentences(found, less))}",
             f"**{paper.READINGS[2]}** {' '.join(_whether_it_explains(drawn, draws))}",
             f"**What no picture shows.** {' '.join(shortcut_sentences(tried, draws))}",
         ]
@@ -264,11 +275,16 @@ def _whether_it_explains(drawn: Drawn, draws: pd.DataFrame) -> list[str]:
     """Attention's maps alone, in every measure."""
     table = faithful(drawn, draws).set_index(["method", "replaced"])
     kinds = table.index.get_level_values("replaced").unique()
-    counts = [sum(table.loc[(name, kind), "low"] > 0 for name in MAPS) for kind in kinds]
-    said = [f"{_kinds(kind)} {count}" for kind, count in zip(kinds, counts, strict=True)]
+    said = []
+    for kind in kinds:
+        part = table.xs(kind, level="replaced")
+        better = [name for name in MAPS if part.loc[name, "low"] > 0]
+        beyond = sum(part.loc[better, "less_random"] > part.loc["centre", "less_random"])
+        said.append(f"{_kinds(kind)} {len(better)}" + (f" ({beyond})" if better else ""))
     return [
         f"Of the {len(MAPS)} maps of attention, so many order patches better than chance where "
-        f"they are replaced by: {', '.join(said)}.",
+        f"they are replaced by: {', '.join(said)}; in brackets, how many of these score higher "
+        "than the centre of the picture, which has seen nothing.",
         pointing_sentence(drawn, draws),
         effects_sentences(drawn, draws)[-1],
     ]

@@ -64,6 +64,19 @@ def by_region(
     return pd.concat(parts, ignore_index=True)
 
 
+def more_than_controls(
+    shares: Mapping[str, np.ndarray], areas: np.ndarray, subjects: pd.Series, draws: pd.DataFrame
+) -> pd.DataFrame:
+    """Ratios of the first model less those of each other, as `by_region`, whose arguments it takes.
+
+    The same people are drawn on both sides, so that an interval on one side of 0 tells two models
+    of the same samples apart.
+    """
+    first, *others = shares
+    less = {name: shares[first] - shares[name] for name in others}
+    return by_region(less, areas, subjects, draws)
+
+
 def by_head(
     shares: np.ndarray, areas: np.ndarray, subjects: pd.Series, draws: pd.DataFrame
 ) -> pd.DataFrame:
@@ -97,7 +110,8 @@ class Apart(NamedTuple):
     """How far apart heads look, 0 to 1, its interval, what chance would give, and a p.
 
     `distance` is the share of a head's attention that would have to move to other regions to make
-    it look where another head looks, a mean over pairs of heads.
+    it look where another head looks, a mean over pairs of heads; `drawn` has it for each draw of
+    people.
     """
 
     distance: float
@@ -105,6 +119,7 @@ class Apart(NamedTuple):
     high: float
     by_chance: float
     p: float
+    drawn: np.ndarray
 
 
 def heads_apart(
@@ -119,12 +134,13 @@ def heads_apart(
     count, heads, regions = shares.shape
     people = people_means(shares.reshape(count, -1), subjects)
     weights = draws[people.index].to_numpy()
-    drawn = (weights / weights.sum(axis=1, keepdims=True)) @ people.to_numpy()
-    low, high = interval(_distance(drawn.reshape(-1, heads, regions)))
+    means = (weights / weights.sum(axis=1, keepdims=True)) @ people.to_numpy()
+    drawn = _distance(means.reshape(-1, heads, regions))
+    low, high = interval(drawn)
     found = float(_distance(people.to_numpy().mean(axis=0).reshape(1, heads, regions))[0])
     chance = _exchanged(shares, subjects, np.random.default_rng([seed, *b"heads"]))
     p = (1 + (chance >= found).sum()) / (1 + len(chance))
-    return Apart(found, low, high, float(chance.mean()), float(p))
+    return Apart(found, low, high, float(chance.mean()), float(p), drawn)
 
 
 def _distance(means: np.ndarray) -> np.ndarray:

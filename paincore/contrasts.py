@@ -27,6 +27,7 @@ from paincore.statistics import (
     corrected_t,
     difference,
     holm,
+    on_shared_frames,
     predictions_of,
 )
 from paincore.sweep import Sweep
@@ -134,27 +135,21 @@ def planned(
     return contrasts
 
 
-def on_shared_frames(one: pd.DataFrame, other: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The predictions of both on the frames that both predict."""
-    keys, others = (pd.MultiIndex.from_frame(table[KEYS]) for table in (one, other))
-    return one[keys.isin(others)], other[others.isin(keys)]
-
-
 def answer(contrasts: Sequence[Planned], draws: pd.DataFrame) -> list[Contrast]:
     """Each contrast with its interval, its test and its adjusted p. Chapter 06.
 
     `draws` is `statistics.subject_draws` of all subjects. Nadeau & Bengio 2003; Holm 1979.
     """
-    found = [_answer(contrast, draws) for contrast in contrasts]
+    found = [_answer(contrast, draws, len(contrasts)) for contrast in contrasts]
     adjusted = holm([np.nan if one.over_folds is None else one.over_folds.p for one in found])
     return [one._replace(holm=float(each)) for one, each in zip(found, adjusted, strict=True)]
 
 
-def _answer(contrast: Planned, draws: pd.DataFrame) -> Contrast:
+def _answer(contrast: Planned, draws: pd.DataFrame, tests: int) -> Contrast:
     names = contrast[:3]
     if contrast.one is None or contrast.other is None:
         return Contrast(*names, 0, None, None, np.nan)
     one, other = on_shared_frames(contrast.one, contrast.other)
     pooled = difference(one, other, draws, "f1")
     frames = len(one[KEYS].drop_duplicates())
-    return Contrast(*names, frames, pooled, corrected_t(pooled.folds), np.nan)
+    return Contrast(*names, frames, pooled, corrected_t(pooled.folds, tests), np.nan)

@@ -157,15 +157,15 @@ def findings(corpus: Corpus) -> str:
     compared = frames["pspi_difference"].dropna()
     aside, never = (frames["state"] != "ok").sum(), (subjects["pain_frames"] == 0).sum()
     sentences = [
-        f"The corpus has {len(frames)} frames of {frames['subject'].nunique()} people in "
+        f"The corpus has {len(frames):,} frames of {frames['subject'].nunique()} people in "
         f"{frames['sequence'].nunique()} sequences; frames set aside: {aside}.",
         _counts_met(corpus),
         f"PSPI is above 0 in {100 * pain:.1f} % of the labelled frames; the paper's share is "
         f"{paper.pain_share():.1f} %. Always answering pain would score an F1 of "
         f"{2 * pain / (1 + pain):.2f} here, always answering no pain 0.",
-        f"Of {len(subjects)} people {never} never show pain, and the five with the most painful "
-        f"frames hold {100 * five:.0f} % of them all.",
-        f"Label file and formula agree in {(compared == 0).sum()} of {len(compared)} frames.",
+        f"Of {len(subjects)} people {never} never have a PSPI above 0, and the five with the most "
+        f"painful frames hold {100 * five:.0f} % of them all.",
+        f"Label file and formula agree in {(compared == 0).sum():,} of {len(compared):,} frames.",
     ]
     return "\n".join(f"- {sentence}" for sentence in sentences + _findings_in_truth(corpus))
 
@@ -189,6 +189,6 @@ def _findings_in_truth(corpus: Corpus) -> list[str]:
     return [
         f"Of the frames with PSPI above 0, pain was felt in {test['precision']:.0f} %; of those "
         f"with felt pain, {test['recall']:.0f} % have PSPI above 0.",
-        f"At {frames_per_second(corpus)} frames a second, four frames can tell "
+        f"This corpus has {frames_per_second(corpus)} frames a second; four of them can tell "
         f"{100 * told.mean():.0f} % of {len(told)} whole blinks from AU43.",
     ]

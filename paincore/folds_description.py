@@ -100,7 +100,7 @@ def findings(
     best, theirs = spreads.loc["balanced"], spreads.loc["pair_and_shuffle"]
     lines = [
         f"{len(by_design)} designs share out {frames.iloc[_all(by_design)]['subject'].nunique()} "
-        "people to five folds.",
+        "people among five folds.",
         f"Pairing and shuffling leaves {theirs['pain']:,.0f} pain frames between the fullest and "
         f"the emptiest fold, the optimum {best['pain']:,.0f}; the numbers of all frames then "
         f"differ by {theirs['frames']:,.0f} and {best['frames']:,.0f}.",
@@ -121,10 +121,7 @@ def _leak_sentence(tested: Mapping[str, pd.DataFrame]) -> str:
         honest, leaking = (
             fold_scores(predictions)[score].mean() for predictions in (people_apart, frames_apart)
         )
-        word = "higher" if leaking > honest else "lower"
-        parts.append(
-            f"{label} {leaking:.2f} instead of {honest:.2f}, {abs(leaking - honest):.2f} {word}"
-        )
+        parts.append(f"{label} {leaking:.2f} instead of {honest:.2f}")
     return (
         f"Tested on other frames of the people it was trained on, the same model seems to reach "
         f"{' and '.join(parts)} (means over folds)."

@@ -109,6 +109,8 @@ def write_build(chapters: Path) -> None:
 
 The chapters of this copy took {total} s, the environment and the rendering of pages aside. A
 chapter of which nothing has changed is not executed again; its time is that of when it last was.
+What a chapter needs and an earlier build has left, a corpus, a registration, trained models, is
+opened and not made again: in a first build chapters take longer than in a later one.
 
 | chapter | took | with its outputs | executed |
 |---|---|---|---|

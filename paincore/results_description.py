@@ -12,7 +12,7 @@ from scipy import stats
 
 from paincore import paper
 from paincore.configuration import MODELS, Configuration
-from paincore.contrasts import Contrast, on_shared_frames
+from paincore.contrasts import Contrast
 from paincore.experiments import Ablation, Nested
 from paincore.folds import Fold
 from paincore.framestore import FrameStore
@@ -23,6 +23,7 @@ from paincore.statistics import (
     bootstrap,
     fold_values,
     interval,
+    on_shared_frames,
     optimism,
     pooled_value,
 )
@@ -102,9 +103,9 @@ def _printed(row: paper.Result, protocol: str, own: bool) -> dict[str, str]:
         "model": f"{row.name} ({_their_settings(row.name)})" if own else row.name,
         "data": "UNBC-McMaster (the paper)",
         "F1, folds": "-" if row.f1 is None else f"{number(row.f1)} ± {number(row.f1_sd)}",
-        "F1, pooled": NOT_PRINTED if own else "-",
+        "F1, pooled": NOT_PRINTED,
         "AUC, folds": f"{auc}, ± {NOT_PRINTED}" if own else auc,
-        "AUC, pooled": NOT_PRINTED if own else "-",
+        "AUC, pooled": NOT_PRINTED,
         "protocol": protocol,
     }
 
@@ -209,9 +210,10 @@ def contrast_sentence(one: Contrast) -> str:
     return (
         f"{found}. Mean over folds {signed(folds.mean)}{left_out}, t "
         f"{folds.t:.2f}, p {p_value(folds.p)}, by Holm {p_value(one.holm)}: "
-        f"{'significant' if one.holm < 0.05 else 'not significant'}. A true difference of "
-        f"{number(pooled.detectable)} pooled, or {number(folds.detectable)} over folds, would be "
-        f"found {100 * POWER:.0f} times in 100."
+        f"{'significant' if one.holm < 0.05 else 'not significant'}. Told from 0 in "
+        f"{100 * POWER:.0f} of 100 such studies would be a true difference of "
+        f"{number(pooled.detectable)} by the interval, and of {number(folds.detectable)} by the "
+        "adjusted test."
     ).replace("t -", f"t {MINUS}")
 
 
@@ -255,8 +257,8 @@ def optimism_sentence(model: str, found: Optimism) -> str:
         f"{MODELS[model]}: the best of {len(found.shares)} by pooled F1, {found.chosen}, has "
         f"{number(found.apparent)}; corrected for having been chosen on the folds that score it, "
         f"{number(found.corrected)}. The choice added {signed(found.difference)} "
-        f"{bracket(found.low, found.high, signed)}. With other people the same configuration would "
-        f"be chosen in {share:.0f} % of draws{other}."
+        f"{bracket(found.low, found.high, signed)}. With these people drawn anew the same "
+        f"configuration is chosen in {share:.0f} % of draws{other}."
     )
 
 

@@ -165,7 +165,7 @@ def optimism(corpus, found: Mapping[str, Optimism]) -> Figure:
         bars = axes.barh(range(len(shares)), shares, 0.72, color=colours)
         axes.bar_label(bars, fmt="%.0f", padding=3, fontsize=TEXT, color=MUTED)
         axes.set_yticks(range(len(shares)), shares.index, color="black", fontsize=TEXT)
-        axes.set(ylim=(len(shares) - 0.4, -0.6), xlim=(0, max(10, 1.15 * shares.max())))
+        axes.set(ylim=(len(shares) - 0.4, -0.6), xlim=(0, 110), xticks=(0, 50, 100))
         axes.set_xlabel("chosen (% of draws)", fontsize=TEXT)
         axes.set_title(
             f"{MODELS[model]}\napparent {number(one.apparent)}, corrected {number(one.corrected)}",

@@ -27,6 +27,7 @@ from scipy import stats
 from scipy.optimize import brentq
 
 from paincore import PaincoreError, metrics, tallies
+from paincore.frames import KEYS
 from paincore.runs import Run
 
 DRAWS = 10_000
@@ -179,6 +180,12 @@ def difference(
     return Difference(pooled, *interval(values), folds.to_numpy(), detectable)
 
 
+def on_shared_frames(one: pd.DataFrame, other: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The predictions of both on the frames that both predict. Chapters 04 and 06."""
+    keys, others = (pd.MultiIndex.from_frame(each[KEYS]) for each in (one, other))
+    return one[keys.isin(others)], other[others.isin(keys)]
+
+
 def always_pain(predictions: pd.DataFrame) -> pd.DataFrame:
     """What always saying pain predicts for the same frames. Chapter 04."""
     return predictions.assign(probability=1.0, corrected=1.0)
@@ -200,8 +207,10 @@ class CorrectedT(NamedTuple):
     left_out: int
 
 
-def corrected_t(differences: np.ndarray) -> CorrectedT:
+def corrected_t(differences: np.ndarray, tests: int = 1) -> CorrectedT:
     """Test the mean of differences by fold, (K,), seeds averaged before, against 0.
+
+    `detectable` is at the level that the smallest p of so many `tests` must pass by Holm.
 
     Folds share training data, so their differences are alike and s / sqrt(K) is too small. Here
     se = s sqrt(1/J + 1/(K - 1)), J of K folds having a difference that is not NaN, and df = J - 1.
@@ -226,15 +235,15 @@ def corrected_t(differences: np.ndarray) -> CorrectedT:
         p=float(2 * stats.t.sf(abs(t), count - 1)),
         low=float(mean - reach),
         high=float(mean + reach),
-        detectable=_noncentrality(count - 1) * se,
+        detectable=_noncentrality(count - 1, TAIL / tests) * se,
         left_out=folds - count,
     )
 
 
 @lru_cache
-def _noncentrality(df: int) -> float:
+def _noncentrality(df: int, tail: float) -> float:
     """The true difference, in standard errors, that a t test of this df finds with `POWER`."""
-    critical = stats.t.isf(TAIL, df)
+    critical = stats.t.isf(tail, df)
 
     def lack(shift: float) -> float:  # a squared t is an F
         return float(stats.ncf.sf(critical**2, 1, df, shift**2) - POWER)

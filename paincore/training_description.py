@@ -30,6 +30,7 @@ from paincore.statistics import (
     fold_scores,
     fold_values,
     interval,
+    on_shared_frames,
     pooled_scores,
     pooled_value,
     seeds_of,
@@ -199,7 +200,7 @@ def scores_table(tested: dict[str, pd.DataFrame], draws: pd.DataFrame) -> pd.Dat
 
 
 def _share(scores: Mapping) -> str:
-    return f"{scores['pain']:.0f} of {scores['frames']:.0f}"
+    return f"{scores['pain']:,.0f} of {scores['frames']:,.0f}"
 
 
 def _pooled(predictions: pd.DataFrame, draws: pd.DataFrame, score: str) -> str:
@@ -216,7 +217,7 @@ def comparison_table(arms: dict[str, pd.DataFrame], draws: pd.DataFrame) -> pd.D
             cells[f"{label}, folds"] = spread(fold_values(predictions, score))
             cells[f"{label}, pooled"] = _pooled(predictions, draws, score)
         frames = sum(len(part) for part in seeds_of(predictions)[:1])
-        rows.append({"predicted by": name, "frames": f"{frames}"} | cells)
+        rows.append({"predicted by": name, "frames": f"{frames:,}"} | cells)
     return pd.DataFrame(rows)
 
 
@@ -260,7 +261,9 @@ def findings(
         for name in ("landmarks", "blendshapes")
         if name in baselines
     ]
-    sentences += [difference_sentence("ViViT", "ViT", tested["ViViT"], tested["ViT"], draws)]
+    shared = on_shared_frames(tested["ViViT"], tested["ViT"])
+    both = f"ViT, on the {len(seeds_of(shared[0])[0]):,} frames that both predict"
+    sentences += [difference_sentence("ViViT", both, *shared, draws)]
     sentences += views_sentences(views, draws) if views else [NOT_COMPARED]
     sentences += [control_sentence(control, draws)]
     sentences += [calibration_sentence(name, table) for name, table in tested.items()]
@@ -284,7 +287,7 @@ def margin_sentence(name: str, predictions: pd.DataFrame) -> str:
     return (
         f"{name}'s F1 lies {abs(mean):.2f} {'above' if mean > 0 else 'below'} that of always "
         f"saying pain ({number(always.mean())}), on average over folds, and above it in "
-        f"{(margins > 0).sum()} of {len(margins)}. If the engine is right, it is at least "
+        f"{(margins > 0).sum()} of {len(margins)}. A check of this software asks for at least "
         f"{MARGIN:.2f} above on the {profile_named('demo').frames:,} frames of the demo; here, on "
         f"{len(seeds_of(predictions)[0]):,}, {here}."
     )
@@ -329,7 +332,8 @@ def views_sentences(views: dict[tuple[str, str], pd.DataFrame], draws: pd.DataFr
             f"`{b}` {signed(d.pooled)} {bracket(d.low, d.high, signed)}" for b, d in found.items()
         ]
         sentences.append(
-            f"F1 less that of always saying pain, on {view}: {'; '.join(parts)}. {mark(found)}"
+            f"Pooled F1 less that of always saying pain, on {view}: {'; '.join(parts)}. "
+            f"{mark(found)}"
         )
     return sentences
 
@@ -339,21 +343,19 @@ def mark(found: dict[str, Difference]) -> str:
     verdicts = {each.verdict for each in found.values()}
     signs = {np.sign(each.pooled) for each in found.values()}
     if verdicts == {"undecided"}:
-        sign = (
-            "**the sign changes with the backbone**" if len(signs) > 1 else "the sign is the same"
-        )
-        return f"With no backbone the two can be told apart; {sign}."
+        sign = "sign changes with the backbone" if len(signs) > 1 else "sign is the same with all"
+        return f"With no backbone the two can be told apart; the {sign}."
     if len(verdicts) == 1:
         return f"With every backbone it is {verdicts.pop()}."
     said = (f"{VERDICTS[d.verdict]} with `{b}`" for b, d in found.items())
-    return f"**This changes with the backbone**: {', '.join(said)}."
+    return f"By backbone: {', '.join(said)}; whether backbones differ was not tested."
 
 
 def control_sentence(control: pd.DataFrame, draws: pd.DataFrame) -> str:
     """Whether a model trained on shuffled labels has learned nothing, as it must."""
     low, high = interval(bootstrap(control, draws, "auc"))
     auc = f"{number(pooled_value(control, 'auc'))} {bracket(low, high)}"
-    inside = "0.5 lies within, as it must" if low <= 0.5 <= high else "**0.5 lies outside**"
+    inside = "0.5 lies within, as expected" if low <= 0.5 <= high else "**0.5 lies outside**"
     return f"Trained on shuffled labels, ViT has a pooled AUC of {auc}: {inside}."
 
 

@@ -34,9 +34,23 @@ def regions(trained: float) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["model", "region", "mean", "low", "high", "people"])
 
 
+def less(trained: float) -> pd.DataFrame:
+    """What `regions` has of the trained model more than of each other."""
+    others = regions(trained).query("model != @TRAINED")
+    more = trained - others["mean"]
+    return others.assign(mean=more, low=more - 0.05, high=more + 0.05)
+
+
 def apart(trained: float) -> dict[str, Apart]:
-    others = {model: Apart(0.05, 0.04, 0.06, 0.01, 0.001) for model in CONTROLS}
-    return others | {TRAINED: Apart(trained, trained - 0.005, trained + 0.005, 0.01, 0.001)}
+    """Heads of the trained model and of the others, 0.05 apart; draws of people move both alike."""
+    drawn = np.linspace(-0.01, 0.01, 101)
+
+    def one(distance: float, own: float) -> Apart:
+        return Apart(
+            distance, distance - 0.01, distance + 0.01, 0.01, 0.001, distance + own * drawn
+        )
+
+    return {model: one(0.05, 1) for model in CONTROLS} | {TRAINED: one(trained, 1.1)}
 
 
 def tried(found: float, used: float) -> Tried:
@@ -135,12 +149,14 @@ def test_the_sample_is_told_beside_the_papers():
 
 
 def test_what_is_not_told_apart_is_not_called_learnt():
-    (same,) = description.regions_sentences({"rollout": regions(1.12)})
-    assert "in none of them clear of both" in same
-    (more,) = description.regions_sentences({"rollout": regions(1.5)})
+    (same,) = description.regions_sentences({"rollout": regions(1.12)}, {"rollout": less(1.12)})
+    assert "in none of them told apart from both" in same
+    (more,) = description.regions_sentences({"rollout": regions(1.5)}, {"rollout": less(1.5)})
     assert f"before fine-tuning in {', '.join(REGIONS)}" in more
     assert "is not seen to have divided" in description.apart_sentence(apart(0.05))
     assert "has moved heads apart" in description.apart_sentence(apart(0.5))
+    # The intervals overlap, but draws of people move both alike.
+    assert "has moved heads apart" in description.apart_sentence(apart(0.055))
     assert "has moved heads together" in description.apart_sentence(apart(0.01))
 
 
@@ -162,8 +178,8 @@ def test_a_shortcut_is_found_only_on_all_pictures_and_beyond_another_seed():
 
 def test_sentences_on_causes_follow_the_numbers():
     causes, follows = description.effects_sentences(DRAWN, DRAWS)
-    assert "for AU6 +" in causes and "AU4" not in causes
-    assert "attention follows causes" in follows
+    assert "for: AU6 by 0." in causes and "AU4" not in causes
+    assert "tend to have more rollout" in follows
     (better,) = description.faithful_sentences(DRAWN, DRAWS)
     assert better.endswith("better than random order: good +0.30 [+0.30, +0.30].")
     assert "good 0.60" in description.pointing_sentence(DRAWN, DRAWS)
@@ -178,7 +194,12 @@ def test_sentences_on_causes_follow_the_numbers():
 def test_findings_answer_each_reading_of_the_paper(monkeypatch):
     monkeypatch.setattr(description, "MAPS", METHODS)
     said = description.findings(
-        {"rollout": regions(1.5)}, apart(0.05), DRAWN, tried(0.1, 0.1), DRAWS
+        {"rollout": regions(1.5)},
+        {"rollout": less(1.5)},
+        apart(0.05),
+        DRAWN,
+        tried(0.1, 0.1),
+        DRAWS,
     )
     assert all(reading in said for reading in paper.READINGS)
     assert said.count("\n") == len(paper.READINGS)

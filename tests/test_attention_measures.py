@@ -27,7 +27,7 @@ from paincore.statistics import subject_draws
 from paincore.synthetic.corpus import synthesize
 from tests.onepatch import SIZE, model_of, pictures
 
-METHODS = ("random", "good")
+METHODS = ("random", "good", "centre")
 
 
 def known_drawn(people: int = 20, each: int = 4) -> Drawn:
@@ -39,17 +39,17 @@ def known_drawn(people: int = 20, each: int = 4) -> Drawn:
     areas = [
         pd.DataFrame({"subject": names, "method": method, "replaced": "mean",
                       "deletion": 0.5 + noise[0], "insertion": 0.5 + noise[1] + gain})
-        for method, gain in zip(METHODS, (0.0, 0.3), strict=True)
+        for method, gain in zip(METHODS, (0.0, 0.3, 0.0), strict=True)
     ]  # fmt: skip
     units = pd.DataFrame(
         [
-            (sample, names[sample], unit, gain / 10, gain, share, 0.2, 0.1, 0.6)
+            (sample, names[sample], unit, gain / 10, gain, share, 0.2, 0.1, 0.6, 0.1)
             for sample in range(len(names))
             for unit, gain, share in ((6, 1 + rng.normal(0, 0.05), 2.0), (10, 0.0, 1.0),
                                       (4, -0.5, 0.5))
         ],
         columns=["sample", "subject", "unit", "effect", "log_odds", "share", "chance",
-                 "hit random", "hit good"],
+                 "hit random", "hit good", "hit centre"],
     )  # fmt: skip
     maps = {method: np.zeros((len(names), 1, 2, 2), np.float32) for method in METHODS}
     return Drawn(samples, maps, units, pd.concat(areas, ignore_index=True), ())
@@ -69,7 +69,9 @@ def test_a_method_that_is_right_stands_clear_of_random_order_and_random_does_not
 
 def test_pointing_and_effects_are_means_of_people():
     game = pointing(DRAWN, DRAWS).set_index("method")["mean"]
-    assert game.to_dict() == pytest.approx({"random": 0.1, "good": 0.6, "chance": 0.2})
+    assert game.to_dict() == pytest.approx(
+        {"random": 0.1, "good": 0.6, "centre": 0.1, "chance": 0.2}
+    )
     found = effects(DRAWN, DRAWS).set_index("unit")
     assert found.loc[6, "mean"] == pytest.approx(1, abs=0.03)
     assert found.loc[10, "mean"] == 0 and found.loc[4, "high"] < 0

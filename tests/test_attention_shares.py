@@ -10,6 +10,7 @@ from paincore.attention_shares import (
     by_unit,
     followers,
     heads_apart,
+    more_than_controls,
     people_means,
     with_intervals,
 )
@@ -63,6 +64,21 @@ def test_even_attention_is_as_much_as_each_region_s_area():
         np.stack([even, double], axis=1), areas(6), samples["subject"], draws_of(samples)
     )
     assert heads.loc[heads["region"] == "brow", "mean"].tolist() == pytest.approx([1, 2])
+
+
+def test_a_model_is_set_against_its_controls_with_the_same_people_drawn():
+    rng = np.random.default_rng(2)
+    samples = samples_of(rng)
+    own = rng.dirichlet(np.ones(REGIONS), len(samples))  # people differ much
+    other = own.copy()
+    other[:, BROW] -= 0.01
+    found = more_than_controls(
+        {"own": own, "other": other}, areas(6), samples["subject"], draws_of(samples)
+    )
+    assert set(found["model"]) == {"other"}
+    brow = found[found["region"] == "brow"].iloc[0]
+    assert np.allclose(brow[["mean", "low", "high"]].astype(float), 0.01 / areas(6)[BROW])
+    assert np.allclose(found.loc[found["region"] != "brow", ["low", "high"]], 0)
 
 
 def test_intervals_hold_the_truth_about_as_often_as_they_say():

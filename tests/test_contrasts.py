@@ -10,7 +10,7 @@ from paincore.configuration import configure
 from paincore.contrasts import Planned
 from paincore.folds import Fold
 from paincore.framestore import FrameStore
-from paincore.statistics import corrected_t, holm, subject_draws
+from paincore.statistics import corrected_t, holm, on_shared_frames, subject_draws
 from paincore.sweep import Failure
 from tests.predicted import predictions
 from tests.test_experiments import peak, run_of, search
@@ -69,7 +69,7 @@ def test_both_sides_are_scored_on_the_frames_that_both_predict():
     whole = predictions(frames=20)
     seeds = pd.concat([whole.assign(seed=0), whole.assign(seed=1)])
     part = whole[whole["frame"] % 2 == 0]
-    one, other = contrasts.on_shared_frames(part, seeds)
+    one, other = on_shared_frames(part, seeds)
     assert len(one) == len(part)
     assert len(other) == 2 * len(part)
     assert (other["frame"] % 2 == 0).all()
@@ -81,7 +81,7 @@ def test_a_contrast_holds_the_difference_of_each_fold_its_test_and_holms_p():
     pairs = [(good, bad), (good, good), (None, good)]
     planned = [Planned(str(n), "one", "other", *pair) for n, pair in enumerate(pairs)]
     better, same, missing = contrasts.answer(planned, draws)
-    assert better.over_folds == corrected_t(better.pooled.folds)
+    assert better.over_folds == corrected_t(better.pooled.folds, tests=3)
     assert better.over_folds.mean > 0
     assert better.pooled.verdict == "higher"
     assert better.frames == len(good)

@@ -112,4 +112,6 @@ def test_a_synthetic_corpus_closes_with_its_truth(corpus, tmp_path):
     truth = truth_of(corpus, felt_pain=corpus.frames["pain"], blink=blink)
     text = description.findings(replace(corpus, truth=truth, root=tmp_path))
     assert "pain was felt in 100 %" in text
-    assert "At 10 frames a second, four frames can tell 100 % of 1 whole blinks" in text
+    assert (
+        "This corpus has 10 frames a second; four of them can tell 100 % of 1 whole blinks" in text
+    )

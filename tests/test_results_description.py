@@ -124,7 +124,7 @@ def test_an_effect_is_told_whichever_way_it_falls_with_what_could_be_found():
     assert f"{MINUS}0.10 [{MINUS}0.12, {MINUS}0.08]: lower." in down
     assert f"t {MINUS}10.00" in down
     for said in (up, down):
-        assert "0.06 pooled, or 0.14 over folds, would be found 80 times in 100" in said
+        assert "a true difference of 0.06 by the interval, and of 0.14 by the adjusted" in said
 
 
 def test_what_is_significant_alone_and_not_among_six_is_not_called_so():

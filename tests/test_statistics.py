@@ -344,3 +344,7 @@ def test_the_detectable_difference_of_a_t_test_is_that_of_its_noncentral_distrib
     shift = corrected_t(np.array([0.02, 0.04, 0.06, 0.08, 0.10]))
     found = stats.nct.sf(2.776445, 4, shift.detectable / shift.se)
     assert found == pytest.approx(POWER, abs=1e-5)  # the other tail holds nothing here
+    six = corrected_t(np.array([0.02, 0.04, 0.06, 0.08, 0.10]), tests=6)
+    critical = stats.t.isf(0.05 / 12, 4)
+    assert stats.nct.sf(critical, 4, six.detectable / six.se) == pytest.approx(POWER, abs=1e-5)
+    assert six[:-2] == shift[:-2]

@@ -177,7 +177,8 @@ def at(low: float, high: float) -> Difference:
     return Difference((low + high) / 2, low, high, np.array([low, high]), 0.1)
 
 
-CHANGES = "**This changes with the backbone**: higher with `movement`, "
+CHANGES = "By backbone: higher with `movement`, "
+UNTESTED = "; whether backbones differ was not tested."
 UNTOLD = "With no backbone the two can be told apart; "
 
 
@@ -186,10 +187,10 @@ UNTOLD = "With no backbone the two can be told apart; "
     [
         (at(0.1, 0.2), at(0.1, 0.3), "With every backbone it is higher."),
         (at(-0.2, -0.1), at(-0.3, -0.1), "With every backbone it is lower."),
-        (at(0.1, 0.2), at(-0.3, -0.1), CHANGES + "lower with `general`."),
-        (at(0.1, 0.2), at(-0.1, 0.3), CHANGES + "not told apart with `general`."),
-        (at(-0.1, 0.2), at(-0.1, 0.3), UNTOLD + "the sign is the same."),
-        (at(-0.1, 0.2), at(-0.3, 0.1), UNTOLD + "**the sign changes with the backbone**."),
+        (at(0.1, 0.2), at(-0.3, -0.1), CHANGES + "lower with `general`" + UNTESTED),
+        (at(0.1, 0.2), at(-0.1, 0.3), CHANGES + "not told apart with `general`" + UNTESTED),
+        (at(-0.1, 0.2), at(-0.1, 0.3), UNTOLD + "the sign is the same with all."),
+        (at(-0.1, 0.2), at(-0.3, 0.1), UNTOLD + "the sign changes with the backbone."),
     ],
 )
 def test_a_conclusion_that_changes_with_the_backbone_is_marked(movement, general, said):
@@ -203,10 +204,12 @@ def test_views_are_compared_for_each_backbone_by_both_scores():
     views |= {("general", frontal): bad, ("general", crop): good}
     by_f1, by_auc, *above = description.views_sentences(views, subject_draws(good))
     for sentence in (by_f1, by_auc, *above):
-        assert "**This changes with the backbone**" in sentence
+        assert "whether backbones differ was not tested" in sentence
     assert "higher with `movement`, lower with `general`" in by_auc
     assert "Frontal views less plain crops, pooled F1" in by_f1
-    assert above[0].startswith("F1 less that of always saying pain, on frontal views: `movement` +")
+    assert above[0].startswith(
+        "Pooled F1 less that of always saying pain, on frontal views: `movement` +"
+    )
 
 
 def test_a_control_that_learned_something_is_not_passed_over():

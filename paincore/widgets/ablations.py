@@ -126,10 +126,11 @@ def threshold_figure(
     """
     predictions = _chosen(ablation, [title])[title]
     found = decided(predictions, threshold)
-    figure = Figure(figsize=(6.4, 2.7))
+    figure = Figure(figsize=(6.4, 3))
     table, curve = figure.subplots(1, 2, width_ratios=(1, 1.25))
     _draw_table(table, found)
-    table.set_title(f"threshold {threshold:.2f}: F1 {found['f1']:.2f}", fontweight="bold")
+    table.set_title(f"threshold {threshold:.2f}: pooled F1 {found['f1']:.2f}", fontweight="bold")
+    curve.set_title(title)
     values = np.linspace(0.02, 0.98, 49)
     each = pd.DataFrame([decided(predictions, value) for value in values])
     for name, colour in (("precision", THIS), ("recall", PAIN), ("f1", "black")):
@@ -138,7 +139,9 @@ def threshold_figure(
     if own is not None:
         curve.axvline(own, color=PAPER, lw=1, linestyle="--", label="from training folds")
     curve.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="decision threshold")
-    curve.legend(fontsize=7)
+    figure.legend(
+        *curve.get_legend_handles_labels(), loc="outside lower right", ncols=4, fontsize=7
+    )
     return figure
 
 

@@ -88,6 +88,7 @@ def attention_figure(
         shrink=0.7,
         pad=0.02,
         ticks=(threshold, 1),
+        label="of the sample's range",
     )
     panels = [figure.add_subplot(grid[row, 1]) for row in range(2)]
     draw_course(panels, sequence, own["frame"])
@@ -132,12 +133,12 @@ def watch_attention(corpus: Corpus, telling: Telling | None, most: int = 36) -> 
         return ipywidgets.VBox([ipywidgets.Label(NO_SAMPLE)])
     explained, samples = telling.explained, telling.explained.samples
     own = samples[samples["sequence"] == samples["sequence"].iloc[telling.number]]
-    reading, pictures = Reading(None, "max"), []
-    for number in spread(own, most).index:
+    reading, pictures, shown = Reading(None, "max"), [], spread(own, most).index
+    for number in shown:
         figure = attention_figure(corpus, explained, number, reading)
         words = sample_sentence(explained, number, reading)
         pictures.append(picture_of(figure, corpus.dataset, words))
-    return player(pictures, "sample")
+    return player(pictures, "sample", int(np.argmin(abs(shown - telling.number))))
 
 
 def explore_attention(corpus: Corpus, models: Sequence[Explained]) -> Explorer:

@@ -72,7 +72,7 @@ def explore_face(explained: Explained | None = None) -> Explorer:
         return np.hstack([face.picture.image, np.full((SIDE, 12, 3), 255, np.uint8), view])
 
     controls = _controls()
-    return Explorer(controls, draw, say, still, _arranged(controls))
+    return Explorer(controls, draw, say, lambda: still(explained), _arranged(controls))
 
 
 def _pspi_sentence(state: dict) -> str:
@@ -125,8 +125,11 @@ def _arranged(controls: dict[str, ipywidgets.ValueWidget]) -> ipywidgets.Widget:
 
 
 @styled
-def still() -> Figure:
-    """One person at rest and with each of PSPI's action units, as the sliders draw them."""
+def still(explained: Explained | None = None) -> Figure:
+    """One person at rest and with each of PSPI's action units, as the sliders draw them.
+
+    With a model, what it says to each.
+    """
     figure = new_figure(dataset_named("synthetic"), "A face of no corpus", 4.1)
     states = {"at rest": {}} | {
         f"AU{au}": {f"au{au}": 1.0 if au in LID_AUS else 4.0} for au in PSPI_AUS
@@ -135,6 +138,9 @@ def still() -> Figure:
     for axes in row:
         axes.set_axis_off()
     for axes, (name, state) in zip(row, states.items(), strict=False):
-        show_face(axes, draw_face(**state), dataset_named("synthetic"), "")
-        axes.set_title(name, color=MUTED, fontsize=8)
+        picture = draw_face(**state)
+        show_face(axes, picture, dataset_named("synthetic"), "")
+        view = register_face(picture).view if explained else None
+        said = f": {pain_probability(explained, view.image):.2f}" if view else ""
+        axes.set_title(name + said, color=MUTED, fontsize=8)
     return figure

@@ -14,7 +14,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from paincore import description, facs
-from paincore.figures import MUTED, show_face, show_frame, styled, units_of
+from paincore.figures import MUTED, PAIN, show_face, show_frame, styled, units_of
 
 
 @styled
@@ -83,7 +83,7 @@ def picture_of(figure: Figure, dataset, words: str) -> ipywidgets.HTML:
     """A figure as a picture of a player, labelled where it is synthetic; `words` say what it shows
     to who cannot see it."""
     if dataset.synthetic and figure.get_suptitle() == "":  # `new_figure` has labelled it
-        figure.text(0.99, 0.99, "synthetic corpus", ha="right", va="top", fontsize=7, color=MUTED)
+        figure.text(0.99, 0.99, "synthetic corpus", ha="right", va="top", fontsize=7, color=PAIN)
     data = BytesIO()
     figure.savefig(data, format="jpeg", dpi=110, pil_kwargs={"quality": 85})
     source = f"data:image/jpeg;base64,{b64encode(data.getvalue()).decode()}"
