@@ -21,7 +21,7 @@ from paincore.attention_measures import (
     follows_causes,
     pointing,
 )
-from paincore.attention_shares import Apart
+from paincore.attention_shares import FEWEST, Apart
 from paincore.regions import AU_REGIONS, NAMES, REGIONS, areas, shares
 from paincore.results_description import p_value
 from paincore.shortcut import MODELS, Tried, changes, finds
@@ -61,12 +61,12 @@ def heads_sentence(telling: Telling | None) -> str:
     said = []
     for head, ratios in enumerate(found):
         most = face[int(np.argmax(ratios[face]))]
-        little = ", less than even," if ratios[most] < 1 else ""
-        said.append(f"head {head} {number(ratios[most])} times{little} in the {NAMES[most]} region")
+        little = ", less than even" if ratios[most] < 1 else ""
+        said.append(f"head {head} in the {NAMES[most]} ({number(ratios[most])} times{little})")
     return (
-        "In this sample, and against an even share, the region of action units that each head has "
-        f"most attention in: {', '.join(said)}. The paper reads its own picture as AU43 (head 0), "
-        "AU4 (head 1), AU6 and AU7 (head 2) and most of the face (head 3)."
+        "The region of action units that each head has most attention in, in this sample and "
+        f"against an even share: {', '.join(said)}. The paper reads its own picture as AU43 "
+        "(head 0), AU4 (head 1), AU6 and AU7 (head 2) and most of the face (head 3)."
     )
 
 
@@ -81,14 +81,14 @@ def regions_sentences(
     for kind, table in found.items():
         trained = table[table["model"] == TRAINED].set_index("region").loc[list(REGIONS)]
         more = [name for name in REGIONS if trained.loc[name, "low"] > 1]
-        low = less[kind].set_index(["model", "region"])["low"]
-        beyond = [
-            name for name in more if all(low[model, name] > 0 for model in (SHUFFLED, "pretrained"))
-        ]
+        # The trained model is more than both controls by what it is more than the nearer one.
+        controls = less[kind][less[kind]["model"].isin((SHUFFLED, "pretrained"))]
+        nearer = controls.groupby("region")[["mean", "low"]].min()
+        beyond = [name for name in more if nearer.loc[name, "low"] > 0]
         ratios = f"{number(trained['mean'].min())} to {number(trained['mean'].max())}"
         rest = (
             f"more than both the model of shuffled labels and the one before fine-tuning in "
-            f"{_listed(beyond)}"
+            f"{_listed(beyond)}, by at most {number(nearer.loc[beyond, 'mean'].max())}"
             if beyond
             else "in none of them told apart from both the model of shuffled labels and the one "
             "before fine-tuning, people drawn alike"
@@ -111,7 +111,7 @@ def apart_sentence(found: Mapping[str, Apart]) -> str:
     less = f"{signed(100 * (trained.distance - before.distance))} points "
     less += bracket(100 * low, 100 * high, signed)
     if low <= 0 <= high:
-        learnt = f"{less} less, so fine-tuning is not seen to have divided the work"
+        learnt = f"{less}, so fine-tuning is not seen to have divided the work"
     else:
         learnt = f"{less}, so fine-tuning has moved heads {'apart' if low > 0 else 'together'}"
     return (
@@ -199,8 +199,10 @@ def effects_sentences(drawn: Drawn, draws: pd.DataFrame) -> list[str]:
         f"AU{row.unit} by {number(row.mean)} {bracket(row.low, row.high)} ({row.samples} samples "
         f"of {row.people:.0f} people)"
         for row in table.itertuples()
-        if row.low > 0
+        if row.low > 0 and row.people >= FEWEST
     ]
+    few = [f"AU{row.unit}" for row in table.itertuples() if row.people < FEWEST]
+    few = f" Fewer than {FEWEST} people show {', '.join(few)}." if few else ""
     found = follows_causes(drawn, draws).iloc[0]
     told = "more" if found["low"] > 0 else "less" if found["high"] < 0 else None
     verdict = (
@@ -213,6 +215,7 @@ def effects_sentences(drawn: Drawn, draws: pd.DataFrame) -> list[str]:
     lost = f" Left out, as no face was found in one of their frames: {len(drawn.lost)}."
     return [
         f"In {count}, taking a unit away lowers the log-odds of pain for: {_listed(adds)}."
+        + few
         + (lost if drawn.lost else ""),
         "Within people, the rank correlation of a unit's effect with the share of rollout in its "
         f"regions is {signed(found['mean'])} {bracket(found['low'], found['high'], signed)} "

@@ -144,7 +144,10 @@ def effects(corpus, drawn: Drawn, draws: pd.DataFrame) -> Figure:
     figure = new_figure(corpus.dataset, title, 1.2 + 0.42 * len(table))
     axes = figure.subplots()
     _points(axes, np.arange(len(table)), table, PAIN)
-    names = [f"AU{row.unit} ({row.samples} samples)" for row in table.itertuples()]
+    names = [
+        f"AU{row.unit} ({row.samples} samples, {row.people:.0f} people)"
+        for row in table.itertuples()
+    ]
     _rows(axes, names, 0, "log-odds of pain, with it less without it")
     return figure
 

@@ -19,7 +19,7 @@ from paincore.regions import AU_REGIONS, NAMES
 from paincore.statistics import interval
 
 EXCHANGES = 999  # how often heads, or signs, are exchanged at random
-FEWEST = 5  # samples of a person below which a correlation within that person is not taken
+FEWEST = 5  # samples of a person, and people, below which nothing is said of them
 
 
 def people_means(values: np.ndarray, subjects: pd.Series) -> pd.DataFrame:

@@ -125,7 +125,7 @@ def test_the_effects_of_units_stand_where_they_are():
     axes = attention_figures.effects(SYNTHETIC, DRAWN, DRAWS).axes[0]
     (points,) = (line for line in axes.lines if line.get_marker() == "o")
     assert points.get_xdata() == pytest.approx([-0.5, 1, 0], abs=0.03)
-    assert axes.get_yticklabels()[0].get_text() == "AU4 (80 samples)"
+    assert axes.get_yticklabels()[0].get_text() == "AU4 (80 samples, 20 people)"
 
 
 @pytest.mark.parametrize("dataset", ["synthetic", "unbc"])
@@ -152,7 +152,7 @@ def test_what_is_not_told_apart_is_not_called_learnt():
     (same,) = description.regions_sentences({"rollout": regions(1.12)}, {"rollout": less(1.12)})
     assert "in none of them told apart from both" in same
     (more,) = description.regions_sentences({"rollout": regions(1.5)}, {"rollout": less(1.5)})
-    assert f"before fine-tuning in {', '.join(REGIONS)}" in more
+    assert f"before fine-tuning in {', '.join(REGIONS)}, by at most 0.40" in more
     assert "is not seen to have divided" in description.apart_sentence(apart(0.05))
     assert "has moved heads apart" in description.apart_sentence(apart(0.5))
     # The intervals overlap, but draws of people move both alike.

@@ -39,10 +39,10 @@ def test_the_diagram_shows_what_trains(diagram):
 
 
 def test_the_diagram_has_the_shapes_of_the_model(diagram):
-    assert "37 tokens\nof 64" in texts(diagram(SYNTHETIC))
+    assert "37 tokens,\nwidth 64" in texts(diagram(SYNTHETIC))
     vivit = texts(diagram(SYNTHETIC, model="vivit"))
     assert "96 x 96 px,\n12 x 12 patches" in vivit
-    assert "145 tokens\nof 64" in vivit
+    assert "145 tokens,\nwidth 64" in vivit
     assert "attention 199,680 trained" in vivit
 
 
