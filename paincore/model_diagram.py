@@ -83,7 +83,9 @@ def _draw_tokens(axes: Axes, model: PainTransformer) -> None:
     for place in range(8):
         colour = CLS if place == 0 else TOKEN
         _box(axes, 20.6, 1.5, TOP - (place + 0.88) * step, TOP - place * step, colour)
-    _note(axes, 22.8, f"{_patches(model) ** 2 + 1} tokens,\nwidth {model.encoder.config.hidden_size}")
+    _note(
+        axes, 22.8, f"{_patches(model) ** 2 + 1} tokens,\nwidth {model.encoder.config.hidden_size}"
+    )
     _arrow(axes, 22.6, 25.0)
 
 

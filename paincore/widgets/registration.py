@@ -113,8 +113,8 @@ def _sentence(item: tuple[str, Face]) -> str:
         return f"{name}: {face.problem}."
     view = face.view
     return (
-        f"{name}: yaw {view.yaw:.0f}, pitch {view.pitch:.0f}, roll {view.roll:.0f} degrees, "
-        f"{100 * view.visible_share:.0f} % visible."
+        f"{name}: yaw {round(view.yaw)}, pitch {round(view.pitch)}, roll {round(view.roll)} "
+        f"degrees, {100 * view.visible_share:.0f} % visible."
     )
 
 
