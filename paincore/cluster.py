@@ -8,13 +8,14 @@ files under the same paths. A task that needs a GPU goes to workers that announc
 resource `GPU`, and has it to itself.
 
 Importing what a worker needs takes seconds of a core, so workers of this machine are forked from
-one process that has imported it, where the system can fork, and the chapters of a book, each a
+one process that has imported it, on Linux, and the chapters of a book, each a
 process of its own, share theirs (`shared_workers`).
 """
 
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
@@ -56,8 +57,10 @@ SHARED = "DASK_SCHEDULER_ADDRESS"  # Dask's own variable for a scheduler that is
 # What workers have imported from their first moment on; a name, since some of it imports this.
 PRELOADED = ["distributed", "paincore.jobs", "paincore.registration.pipeline", "paincore.baselines"]
 SETTINGS = {
-    # Windows alone cannot fork.
-    "distributed.worker.multiprocessing-method": "spawn" if os.name == "nt" else "forkserver",
+    # Windows cannot fork; macOS can, but not safely once its own libraries are loaded.
+    "distributed.worker.multiprocessing-method": (
+        "forkserver" if sys.platform == "linux" else "spawn"
+    ),
     "distributed.scheduler.allowed-failures": 3,  # a task that kills workers is given up then
     "distributed.worker.memory.terminate": False,
     # Dask's watching of itself takes 6 % of two cores; nobody here looks at its dashboard.

@@ -1,3 +1,4 @@
+import os
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from paincore import chapters
 from paincore.chapters import ChapterError, ParameterError, check_parameters, execute_chapters
+from paincore.cluster import SHARED
 from paincore.corpus import compare_counts, open_corpus
 from paincore.pages import SYNTHETIC, banner, write_build
 
@@ -46,6 +48,17 @@ def execute(folder: Path, *, data: str = "fingerprint", synthetic: bool = True, 
 
 def printed(executed: Path) -> str:
     return nbformat.read(executed, as_version=4).cells[-1].outputs[0].text.strip()
+
+
+def test_chapters_find_one_set_of_workers(folder):
+    asked = f"import os; print(os.environ[{SHARED!r}])"
+    for name in ("01-echo", "02-echo"):
+        write_notebook(folder / "notebooks" / f"{name}.ipynb", asked)
+    places = {"notebooks": folder / "notebooks", "chapters": folder / "book"}
+    one, other = execute_chapters({}, data="", banner="", **places)
+    assert printed(one) == printed(other)
+    assert printed(one).startswith("tcp://127.0.0.1:")
+    assert SHARED not in os.environ
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)

@@ -88,5 +88,6 @@ def imported() -> bool:
     return "torch" in sys.modules
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux alone")
 def test_workers_begin_with_what_they_need_imported(client):
     assert set(client.run(imported).values()) == {True}

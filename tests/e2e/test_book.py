@@ -81,6 +81,20 @@ def test_the_slider_walks_through_its_pictures_without_a_kernel(page: Page, trou
     assert troubles == []
 
 
+def test_a_tap_on_a_phone_enlarges_a_figure_and_another_fits_it_again(page: Page, troubles):
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto((HTML / "chapters" / "01-data.html").as_uri())
+    figure = page.locator(".cell_output img").first
+    fitting = figure.bounding_box()["width"]
+    assert fitting <= 390
+    figure.click()
+    assert figure.bounding_box()["width"] > 1.5 * fitting
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    figure.click()
+    assert figure.bounding_box()["width"] == fitting
+    assert troubles == []
+
+
 def test_play_moves_slider_and_picture(chapter_01: Page, troubles):
     first = shown_picture(chapter_01)
     play = chapter_01.locator(".widget-play button").first
