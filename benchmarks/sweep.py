@@ -44,6 +44,7 @@ from paincore.sweep import Sweep
 PROFILE = "smoke"
 CLOCKS = ["seconds", "started"]  # the columns in which runs of one key may differ
 EXAMPLES = 40  # runs over which overhead is averaged
+START = 15  # seconds within which a sweep starts, and its first run ends
 
 
 def main() -> None:
@@ -124,17 +125,18 @@ def kill_and_resume(
     command += ["--data-root", corpus.root, "--results", results, "--device", "cpu"]
     command += ["--workers", "2", *(["--model", model] if model else [])]
     rng = np.random.default_rng([0, *b"kills"])
-    beginning = seconds_to_first_run(command, results)
+    count = len(read_runs(reference).runs)
     recovered = 0
     for number in range(1, kills + 1):
         # Some while workers start, most while they train; all of them before the end.
-        moment = rng.uniform(0.7 * beginning, beginning + 0.9 * seconds / kills)
-        process = start(command)
-        time.sleep(moment)
+        new = rng.integers(count // (2 * kills))
+        begun, process = time.perf_counter(), start(command)
+        wait_for_runs(process, results, finished(results) + new)
+        time.sleep(rng.uniform(0, 2 * seconds / count if new else START))
         kill(process)
-        wrong = differing(results, reference)
+        wrong, there = differing(results, reference), finished(results)
         recovered += wrong == 0
-        there = len(read_runs(results).runs)
+        moment = time.perf_counter() - begun
         print(f"kill {number} after {moment:.1f} s: {there} runs, {wrong} differ", flush=True)
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     one, other = (table_of(folder) for folder in (results, reference))
@@ -143,14 +145,15 @@ def kill_and_resume(
     return recovered if same else 0
 
 
-def seconds_to_first_run(command: list, results: Path) -> float:
-    """How long a fresh process takes until its first run is there; it is killed then."""
-    begun = time.perf_counter()
-    process = start(command)
-    while not len(list((results / "runs").glob("[!.]*"))) and process.poll() is None:
-        time.sleep(0.05)
-    kill(process)
-    return time.perf_counter() - begun
+def finished(results: Path) -> int:
+    """How many runs there are."""
+    return len(list((results / "runs").glob("[!.]*")))
+
+
+def wait_for_runs(process: subprocess.Popen, results: Path, count: int) -> None:
+    """Until so many runs are there, or the process has ended."""
+    while finished(results) < count and process.poll() is None:
+        time.sleep(0.02)
 
 
 def start(command: list) -> subprocess.Popen:
