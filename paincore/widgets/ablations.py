@@ -94,7 +94,7 @@ def ablations_figure(
     `titles` are those of the ablation's trials. Chapter 08.
     """
     chosen = _chosen(ablation, titles)
-    figure = new_figure(corpus.dataset, f"{ablation.model}: {titles[0]}", 4.6)
+    figure = new_figure(corpus.dataset, titles[0], 4.6)
     (scores, curves), (table, reliability) = figure.subplots(2, 2, height_ratios=(1.15, 1))
     for number, (title, predictions) in enumerate(chosen.items()):
         colour = COLOURS[number % len(COLOURS)]
