@@ -25,7 +25,7 @@ def watch_sequence(corpus, most: int = 40) -> ipywidgets.VBox:
 
 
 @styled
-def turn_head(corpus, store, frames, most: int = 40) -> ipywidgets.VBox:
+def turn_head(corpus, store, frames, most: int = 30) -> ipywidgets.VBox:
     """Turn a head: frames of a store, sorted by yaw, beside their frontal views; up to `most`,
     evenly spaced. Chapter 02."""
     if frames.empty:
