@@ -108,19 +108,19 @@ def apart_sentence(found: Mapping[str, Apart]) -> str:
     """Whether heads have regions of their own, and whether training made it so."""
     trained, before = found[TRAINED], found["pretrained"]
     low, high = interval(trained.drawn - before.drawn)
-    less = f"{signed(100 * (trained.distance - before.distance))} points "
-    less += bracket(100 * low, 100 * high, signed)
-    if low <= 0 <= high:
-        learnt = f"{less}, so fine-tuning is not seen to have divided the work"
-    else:
-        learnt = f"{less}, so fine-tuning has moved heads {'apart' if low > 0 else 'together'}"
+    less = signed(100 * (trained.distance - before.distance))
+    learnt = (
+        "is not seen to have divided the work"
+        if low <= 0 <= high
+        else f"has moved heads {'apart' if low > 0 else 'together'}"
+    )
     return (
         f"To make one head look where another looks, {_percent(trained)} of its attention would "
         f"have to move ({100 * trained.by_chance:.1f} % with heads exchanged at random, p "
         f"{p_value(trained.p)}). Before fine-tuning it is {_percent(before)}; the trained model's "
-        f"less that, people drawn alike, is {learnt}. With "
-        f"shuffled labels it is {_percent(found[SHUFFLED])}, with random weights "
-        f"{_percent(found['random'])}."
+        f"less that, people drawn alike, is {less} points "
+        f"{bracket(100 * low, 100 * high, signed)}, so fine-tuning {learnt}. With shuffled labels "
+        f"it is {_percent(found[SHUFFLED])}, with random weights {_percent(found['random'])}."
     )
 
 

@@ -221,11 +221,7 @@ def execute_chapters(
             progress.console.print(f"{notebook.stem}: to execute ({', '.join(changed)})")
             if not alone:
                 workers.enter_context(shared_workers())  # those of the chapter before, if any
-            code_cells = sum(
-                cell.cell_type == "code" for cell in nbformat.read(notebook, as_version=4).cells
-            )
-            # papermill adds one cell, the injected parameters.
-            task = progress.add_task(notebook.stem, total=code_cells + bool(parameters))
+            task = progress.add_task(notebook.stem, total=_code_cells(notebook, parameters))
             start = time.monotonic()
             execute_chapter(
                 notebook,
@@ -238,6 +234,12 @@ def execute_chapters(
             )
             progress.console.print(f"{notebook.stem}: {time.monotonic() - start:.0f} s")
     return [chapters / notebook.name for notebook in sources]
+
+
+def _code_cells(notebook: Path, parameters: dict) -> int:
+    """How many there are to execute; papermill adds one, the injected parameters."""
+    cells = nbformat.read(notebook, as_version=4).cells
+    return sum(cell.cell_type == "code" for cell in cells) + bool(parameters)
 
 
 def build_book(
