@@ -15,6 +15,7 @@ OPTIONS := \
   $(if $(DEVICE),--device "$(DEVICE)") \
   $(if $(SCHEDULER),--scheduler "$(SCHEDULER)") \
   $(if $(SEEDS),--seeds "$(SEEDS)") \
+  $(if $(DESIGN),--design "$(DESIGN)") \
   $(if $(KERNEL),--kernel "$(KERNEL)")
 
 .PHONY: book test e2e lab check-results clean

@@ -6,10 +6,6 @@ does: PNG files decoded one by one, float32, attention written out, everything i
 train differentiated, and tests of one frame at a time that return all attentions. Weights are
 random, since their values cost nothing. The engine runs in bf16 where the processor multiplies in
 it and in fp32; the named ratios are bf16's there, else fp32's.
-
-The projection multiplies the operations of the paper's 28 x 5 trainings, counted, by the time they
-would take on one H100 at the fraction of its dense bf16 rate that was reached here of this
-machine's. It is a projection, not a measurement.
 """
 
 import argparse
@@ -40,10 +36,6 @@ from paincore.vit import PainTransformer, freeze, frozen_depth
 
 CPU = torch.device("cpu")
 SIZE = 224
-H100_BF16 = 989e12  # operations a second, dense; NVIDIA's data sheet
-UNBC_FRAMES, UNBC_CLIPS, FOLDS = 48391, 47791, 5  # the frames and clips of the released notebook
-DEPTHS, RATES, MIXUPS = (2, 4, 6, 8, 10, 12), 4, 3  # of the paper's 14 configurations; and SAM
-BEST_DEPTH = {"vit": 12, "vivit": 6}
 
 
 def main() -> None:
@@ -61,7 +53,6 @@ def main() -> None:
         for precision in precisions:
             figures = ratios(plain, pictures, steps, precision, Path(folder))
     figures |= demo_seconds()
-    figures["projected_h100_hours"] = round(projected_hours(figures["matmul_fraction"]), 1)
     print(json.dumps(figures))
 
 
@@ -223,23 +214,6 @@ def operations(model: str, layers: int | None) -> float:
         with counter:
             module.above(hidden, depth).sum().backward()
     return counter.get_total_flops()
-
-
-def projected_hours(fraction: float) -> float:
-    """Hours of the paper's 28 configurations on five folds on one H100, from counted operations."""
-    total = 0.0
-    for model, samples in (("vit", UNBC_FRAMES), ("vivit", UNBC_CLIPS)):
-        best = BEST_DEPTH[model]
-        forward = operations(model, None)
-        trainings = [(depth, 1) for depth in DEPTHS] + [(best, 1)] * (RATES + MIXUPS)
-        trainings += [(best, 2)]  # SAM differentiates twice
-        for depth, passes in trainings:
-            seen = samples * (FOLDS - 1)  # of five folds, each trains on the four others
-            total += passes * seen * operations(model, depth)
-            total += samples * forward * depth / 12  # tests, above the states that are kept
-        total += sum(samples * forward * (12 - depth) / 12 for depth in DEPTHS)  # keeping them
-    print(f"the paper's 140 trainings: {total:.3g} operations")
-    return total / (fraction * H100_BF16) / 3600
 
 
 def demo_seconds() -> dict[str, float]:

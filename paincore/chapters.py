@@ -23,6 +23,7 @@ from traitlets.config import Config
 from paincore import PaincoreError, pages
 from paincore.cluster import shared_workers
 from paincore.corpus import open_corpus
+from paincore.folds import DESIGNS
 from paincore.manifest import ROOT, fetch
 from paincore.pages import banner, made_in, prepare_for_reading, write_build, write_title
 from paincore.profiles import DEFAULT_PROFILE, check_device, profile_named
@@ -250,6 +251,7 @@ def build_book(
     device: str | None = None,
     scheduler: str | None = None,
     seeds: int | None = None,
+    design: str | None = None,
     kernel: str | None = None,
     console: Console | None = None,
 ) -> Path:
@@ -260,10 +262,13 @@ def build_book(
     """
     profile_named(profile)
     check_device(device)
+    if design not in (None, *DESIGNS):
+        raise ParameterError(f"unknown fold design {design!r}; there are {', '.join(DESIGNS)}")
     folders = {"data_root": data_root, "results": results}
     # Chapters run in the repository's root, whatever folder the command was given in.
     given = {name: str(Path(path).resolve()) for name, path in folders.items() if path is not None}
     named = {"dataset": dataset, "device": device, "scheduler": scheduler, "seeds": seeds}
+    named |= {"design": design}
     given |= {"profile": profile} | {k: v for k, v in named.items() if v is not None}
     check_parameters(sorted(NOTEBOOKS.glob("*.ipynb")), given)
     corpus = open_corpus(

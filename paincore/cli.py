@@ -55,6 +55,7 @@ def book(
     device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1, for networks.")] = None,
     scheduler: Annotated[str | None, typer.Option(help="Address of a dask scheduler.")] = None,
     seeds: Annotated[int | None, typer.Option(help="Seeds of each run.")] = None,
+    design: Annotated[str | None, typer.Option(help="How people are shared out.")] = None,
     kernel: Annotated[str | None, typer.Option(help="Jupyter kernel of the chapters.")] = None,
 ) -> None:
     """Execute the chapters and render the book; what has not changed is kept."""
@@ -68,6 +69,7 @@ def book(
         device=device,
         scheduler=scheduler,
         seeds=seeds,
+        design=design,
         kernel=kernel,
         console=console,
     )

@@ -202,18 +202,18 @@ NOTES = {
 def distances(frames: pd.DataFrame, designs: Mapping[str, Sequence[Fold]]) -> pd.DataFrame:
     """How evenly designs spread pain frames, frames and pain share, and how far from the optimum.
 
-    One row a design: its spreads `pain`, `frames` and `share`, and `pain_more`, `frames_more`,
-    `share_more`, what they have more than those of "balanced", which must be among the designs. The
-    latter two may be negative: "balanced" puts pain first. Raises FoldError. Chapter 03.
+    One row a design: its spreads `pain`, `frames` and `share`; where "balanced" is among them, also
+    `pain_more`, `frames_more` and `share_more`, what they have more than its own. The latter two
+    may be negative: "balanced" puts pain first. Chapter 03.
     """
-    if "balanced" not in designs:
-        raise FoldError("the distance from the optimum needs the design balanced beside the others")
     spreads = pd.DataFrame(
         {
             name: balance(frames, folds)[list(MEASURES)].agg(np.ptp)
             for name, folds in designs.items()
         }
     ).T
+    if "balanced" not in designs:
+        return spreads
     return spreads.join((spreads - spreads.loc["balanced"]).add_suffix("_more"))
 
 
@@ -261,8 +261,8 @@ def _equal_size(counts: pd.DataFrame) -> int:
     if over or not size:
         raise FoldError(
             f"{len(counts)} subjects with usable, labelled frames ({_listed(counts.index)}) cannot "
-            f"be shared out equally to {paper.FOLDS} folds. Take the design leave_one_subject_out, "
-            "or leave subjects out."
+            f"be shared out equally to {paper.FOLDS} folds. Take the design leave_one_subject_out "
+            "(make book DESIGN=leave_one_subject_out), or leave subjects out."
         )
     return size
 

@@ -5,14 +5,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from paincore import paper
-from paincore.folds import Fold, balance, distances, make_folds
+from paincore.folds import Fold, FoldError, balance, distances, make_folds
 from paincore.statistics import fold_scores
 
 TITLES = {
     "published": "published",
     "pair_and_shuffle": "pair and shuffle",
     "balanced": "balanced",
+    "leave_one_subject_out": "leave one subject out",
     "random_frames": "random frames",
 }
 """How figures and tables call a design."""
@@ -21,35 +21,33 @@ MEANINGS = {
     "published": "the authors' own lists, written out in their notebook",
     "pair_and_shuffle": "the procedure that the paper describes",
     "balanced": "the optimum, by mixed-integer program",
+    "leave_one_subject_out": "as many folds as people",
 }
+OF_FIVE = ("published", "pair_and_shuffle", "balanced")
 
 
-def designs_here(frames: pd.DataFrame, usable: np.ndarray) -> dict[str, list[Fold]]:
-    """The folds of each design of five people a fold that this corpus allows.
+def designs_here(
+    frames: pd.DataFrame, usable: np.ndarray, design: str
+) -> tuple[dict[str, list[Fold]], dict[str, str]]:
+    """The folds of `design` and of each design of five folds, and why some cannot be made here.
 
-    The published lists name UNBC-McMaster's people and are left out of any other corpus. Raises
-    FoldError where five folds cannot be made. Chapter 03.
+    The second maps a design's name to the reason. Raises FoldError where `design` itself is one of
+    them.
     """
-    theirs = {subject for group in paper.RELEASED_FOLDS for subject in group}
-    names = list(MEANINGS)
-    if not theirs <= set(frames["subject"]):
-        names.remove("published")
-    return {name: make_folds(frames, name, usable) for name in names}
+    here = {design: make_folds(frames, design, usable)}
+    reasons = {}
+    for name in OF_FIVE:
+        try:
+            here[name] = here.get(name) or make_folds(frames, name, usable)
+        except FoldError as fault:
+            reasons[name] = str(fault)
+    return {name: here[name] for name in MEANINGS if name in here}, reasons
 
 
-def why_not_published(by_design: Mapping[str, Sequence[Fold]]) -> str:
-    """A sentence on the published lists: that they are here, or why they are not."""
-    if "published" in by_design:
-        frames = [len(fold.test) for fold in by_design["published"]]
-        return (
-            "The published lists test on "
-            f"{', '.join(f'{count:,}' for count in frames)} frames here; the authors' notebook "
-            f"counts {', '.join(f'{count:,}' for count in paper.RELEASED_FOLD_FRAMES)}."
-        )
-    return (
-        "The published lists name the people of UNBC-McMaster. This corpus has others, so that "
-        "design is not here."
-    )
+def reasons_table(reasons: Mapping[str, str]) -> pd.DataFrame:
+    """The designs that cannot be made here, and why: design, reason."""
+    rows = [(TITLES[design], reason) for design, reason in reasons.items()]
+    return pd.DataFrame(rows, columns=["design", "why it is not here"])
 
 
 def people(frames: pd.DataFrame, folds: Sequence[Fold]) -> pd.DataFrame:
@@ -63,7 +61,9 @@ def people(frames: pd.DataFrame, folds: Sequence[Fold]) -> pd.DataFrame:
 
 
 def distances_table(frames: pd.DataFrame, by_design: Mapping[str, Sequence[Fold]]) -> pd.DataFrame:
-    """Each design's spreads over its folds, and how much larger they are than the optimum's."""
+    """Each design's spreads over its folds and, where the optimum is among them, how much larger
+    they are than the optimum's.
+    """
     spreads = distances(frames, by_design)
     rows = []
     for design, row in spreads.iterrows():
@@ -73,8 +73,8 @@ def distances_table(frames: pd.DataFrame, by_design: Mapping[str, Sequence[Fold]
             ("frames", "frames", 0),
             ("share", "pain share, %", 1),
         ):
-            more = row[f"{measure}_more"]
-            cells[label] = f"{row[measure]:,.{digits}f} ({more:+,.{digits}f})"
+            more = f" ({row[f'{measure}_more']:+,.{digits}f})" if "pain_more" in row else ""
+            cells[label] = f"{row[measure]:,.{digits}f}{more}"
         rows.append(cells)
     return pd.DataFrame(rows)
 
@@ -94,35 +94,24 @@ def findings(
     frames: pd.DataFrame,
     by_design: Mapping[str, Sequence[Fold]],
     tested: Mapping[str, pd.DataFrame],
-) -> str:
-    """The closing sentences of chapter 03, in Markdown. `tested` maps designs to predictions."""
-    spreads = distances(frames, by_design)
-    best, theirs = spreads.loc["balanced"], spreads.loc["pair_and_shuffle"]
-    lines = [
-        f"{len(by_design)} designs share out {frames.iloc[_all(by_design)]['subject'].nunique()} "
-        "people among five folds.",
-        f"Pairing and shuffling leaves {theirs['pain']:,.0f} pain frames between the fullest and "
-        f"the emptiest fold, the optimum {best['pain']:,.0f}; the numbers of all frames then "
-        f"differ by {theirs['frames']:,.0f} and {best['frames']:,.0f}.",
-        missing_classes(frames, by_design),
-        _leak_sentence(tested),
+) -> pd.DataFrame:
+    """The closing table of chapter 03: question, estimate. `tested` maps designs to predictions."""
+    rows = [
+        (
+            f"Pain frames: the most of a fold − the fewest, {TITLES[design]}",
+            f"{spread:,.0f}",
+        )
+        for design, spread in distances(frames, by_design)["pain"].items()
     ]
-    return "\n".join(f"- {line}" for line in lines)
-
-
-def _all(by_design: Mapping[str, Sequence[Fold]]) -> np.ndarray:
-    return np.concatenate([fold.test for fold in next(iter(by_design.values()))])
-
-
-def _leak_sentence(tested: Mapping[str, pd.DataFrame]) -> str:
     people_apart, frames_apart = tested.values()
-    parts = []
     for score, label in (("f1", "F1"), ("auc", "AUC")):
         honest, leaking = (
             fold_scores(predictions)[score].mean() for predictions in (people_apart, frames_apart)
         )
-        parts.append(f"{label} {leaking:.2f} instead of {honest:.2f}")
-    return (
-        f"Tested on other frames of the people it was trained on, the same model seems to reach "
-        f"{' and '.join(parts)} (means over folds)."
-    )
+        rows.append(
+            (
+                f"What a random split of frames seems to add to the {label}, mean over folds",
+                f"{leaking - honest:+.2f} ({leaking:.2f} − {honest:.2f})",
+            )
+        )
+    return pd.DataFrame(rows, columns=["question", "estimate"])

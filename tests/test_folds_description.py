@@ -1,14 +1,15 @@
 import numpy as np
 import pandas as pd
+import pytest
 
-from paincore.folds import Fold, make_folds
+from paincore.folds import Fold, FoldError, make_folds
 from paincore.folds_description import (
     designs_here,
     distances_table,
     findings,
     missing_classes,
     people,
-    why_not_published,
+    reasons_table,
 )
 
 
@@ -44,14 +45,27 @@ def test_people_of_all_folds_are_everybody_once():
     assert (table["frames"] == 10).all()
 
 
-def test_the_published_lists_are_left_out_with_a_reason():
-    designs = designs_here(FRAMES, USABLE)
+def test_designs_that_cannot_be_made_here_have_a_reason():
+    designs, reasons = designs_here(FRAMES, USABLE, "balanced")
     assert list(designs) == ["pair_and_shuffle", "balanced"]
-    assert "name the people of UNBC-McMaster" in why_not_published(designs)
+    assert "25 subjects" in reasons["published"]
+    assert list(reasons_table(reasons)["design"]) == ["published"]
+
+
+def test_six_people_can_be_left_out_one_by_one_where_five_folds_cannot_be_made():
+    frames = corpus_of([9, 7, 5, 3, 1, 1])
+    usable = np.ones(len(frames), bool)
+    designs, reasons = designs_here(frames, usable, "leave_one_subject_out")
+    assert [len(folds) for folds in designs.values()] == [6]
+    assert set(reasons) == {"published", "pair_and_shuffle", "balanced"}
+    assert distances_table(frames, designs).loc[0, "pain frames"] == "8"
+    with pytest.raises(FoldError, match="leave_one_subject_out"):
+        designs_here(frames, usable, "balanced")
 
 
 def test_the_optimum_is_no_distance_from_itself():
-    table = distances_table(FRAMES, designs_here(FRAMES, USABLE)).set_index("design")
+    designs, _ = designs_here(FRAMES, USABLE, "balanced")
+    table = distances_table(FRAMES, designs).set_index("design")
     assert table.loc["balanced", "pain frames"] == "0 (+0)"
     assert table.loc["balanced", "frames"] == "0 (+0)"
 
@@ -61,16 +75,18 @@ def test_a_fold_without_a_class_is_named():
     rows = [np.flatnonzero(frames["subject"].isin(pair)) for pair in (["aa000", "aa001"],)]
     folds = [Fold("balanced", 1, np.setdiff1d(np.arange(100), rows[0]), rows[0])]
     assert missing_classes(frames, {"balanced": folds}).startswith("fold 1 of balanced: no pain")
-    assert missing_classes(FRAMES, designs_here(FRAMES, USABLE)).startswith("Every fold")
+    assert missing_classes(FRAMES, designs_here(FRAMES, USABLE, "balanced")[0]).startswith(
+        "Every fold"
+    )
 
 
-def test_the_closing_sentence_turns_with_what_leaks():
-    designs = designs_here(FRAMES, USABLE)
+def test_what_leaks_is_the_difference_of_the_two_splits():
+    designs, _ = designs_here(FRAMES, USABLE, "balanced")
     balanced, leaking = designs["balanced"], make_folds(FRAMES, "random_frames", USABLE)
     flatters = {"balanced": predicted(balanced, False), "random_frames": predicted(leaking, True)}
-    assert "F1 1.00 instead of 0.00 and" in findings(FRAMES, designs, flatters)
+    assert "+1.00 (1.00 − 0.00)" in findings(FRAMES, designs, flatters)["estimate"].tolist()
     harms = {"balanced": predicted(balanced, True), "random_frames": predicted(leaking, False)}
-    assert "F1 0.00 instead of 1.00 and" in findings(FRAMES, designs, harms)
+    assert "-1.00 (0.00 − 1.00)" in findings(FRAMES, designs, harms)["estimate"].tolist()
 
 
 def test_scores_of_random_frames_are_of_each_fold_though_all_people_are_in_all():
