@@ -17,9 +17,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from paincore.labels import write_facs, write_landmarks, write_number
-from paincore.synthetic.corpus import synthesize
 from paincore.unbc import list_corpus, read_frames
+from synthpain.corpus import synthesize
+from synthpain.layout import write_facs, write_landmarks, write_number
 
 UNBC_FRAMES = 48398
 SUBJECTS = 25

@@ -56,7 +56,7 @@ from paincore.registration.frontal import (
 from paincore.registration.landmarker import Landmarker, points_68
 from paincore.registration.mesh import FaceMesh, Topology
 from paincore.registration.posed import WITHOUT_INNER_CORNERS
-from paincore.synthetic.head import (
+from synthpain.head import (
     CAMERA_DISTANCE,
     LANDMARK_VERTICES,
     View,
@@ -65,8 +65,8 @@ from paincore.synthetic.head import (
     rotation,
     turn,
 )
-from paincore.synthetic.people import Person, draw_people, face_vertices
-from paincore.synthetic.render import Renderer
+from synthpain.people import Person, draw_people, face_vertices
+from synthpain.render import Renderer
 
 REGISTER = "--register-only"  # the argument of the process whose memory is measured
 FRAMES, QUICK_FRAMES = 20_000, 1_000  # of the corpus on which speed and memory are measured

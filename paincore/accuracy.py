@@ -22,9 +22,9 @@ from paincore.registration.frontal import Frontal, crop
 from paincore.registration.landmarker import points_68
 from paincore.registration.mesh import FaceMesh
 from paincore.registration.posed import WITHOUT_INNER_CORNERS
-from paincore.synthetic.head import View, landmarks66, project
-from paincore.synthetic.people import draw_people, face_vertices
-from paincore.synthetic.render import Renderer
+from synthpain.head import View, landmarks66, project
+from synthpain.people import draw_people, face_vertices
+from synthpain.render import Renderer
 
 JAW = 17  # the first of the 66 landmarks
 ANGLES = ["yaw", "pitch", "roll"]

@@ -35,6 +35,7 @@ CHAPTERS = BOOK / "chapters"
 
 TYPES = {"str": str, "int": int, "float": float, "bool": bool, "None": type(None)}
 
+PACKAGES = ("paincore", "synthpain")
 SHIPPED = (".npz", ".safetensors")  # what the module brings beside its source: a head, backbones
 
 # Sockets that only this user can open, where the default is TCP in plain text.
@@ -77,14 +78,14 @@ def _is_of_type(value: object, declared: str) -> bool:
 
 
 def imported_modules(source: str, root: Path = ROOT) -> set[Path]:
-    """Files of `paincore` that Python source imports, directly or through one another.
+    """Files of the packages here that Python source imports, directly or through one another.
 
     Used to tell whether code that a chapter runs has changed.
     """
     found: set[Path] = set()
     waiting = [source]
     while waiting:
-        for name in _paincore_imports(waiting.pop()):
+        for name in _own_imports(waiting.pop()):
             stem = root.joinpath(*name.split("."))
             for file in (stem.with_suffix(".py"), stem / "__init__.py"):
                 if file.is_file() and file not in found:
@@ -93,7 +94,7 @@ def imported_modules(source: str, root: Path = ROOT) -> set[Path]:
     return found
 
 
-def _paincore_imports(source: str) -> Iterator[str]:
+def _own_imports(source: str) -> Iterator[str]:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -105,7 +106,7 @@ def _paincore_imports(source: str) -> Iterator[str]:
             continue
         for name in names:
             parts = name.split(".")
-            if parts[0] == "paincore":
+            if parts[0] in PACKAGES:
                 yield from (".".join(parts[: depth + 1]) for depth in range(len(parts)))
 
 
@@ -120,7 +121,9 @@ def chapter_inputs(notebook: Path, parameters: dict, kernel: str | None, data: o
     plain = "\n".join(
         line for line in code.splitlines() if not line.lstrip().startswith(("%", "!"))
     )
-    shipped = {file for file in (ROOT / "paincore").rglob("*") if file.suffix in SHIPPED}
+    shipped = {
+        file for name in PACKAGES for file in (ROOT / name).rglob("*") if file.suffix in SHIPPED
+    }
     modules = imported_modules(plain) | shipped | {Path(__file__), Path(pages.__file__)}
     return {
         "notebook": _sha256(notebook),

@@ -19,6 +19,7 @@ from paincore.corpus import Corpus, compare_counts, differences, open_corpus, re
 from paincore.manifest import ROOT, Asset, DataSet, asset_state, fetch, load_manifest
 from paincore.profiles import DEFAULT_PROFILE, PROFILES, profile_named
 from paincore.unbc import CorpusError, read_landmarks
+from synthpain import SynthesisError
 
 STYLES = {"here": "green", "missing": "yellow", "damaged": "red"}
 
@@ -41,7 +42,7 @@ def main() -> None:
     """Run the command line; an error that the user can put right ends it with one line."""
     try:
         app()
-    except PaincoreError as error:
+    except (PaincoreError, SynthesisError) as error:
         Console(stderr=True).print(f"Error: {error}", style="red", soft_wrap=True, markup=False)
         sys.exit(1)
 
@@ -88,7 +89,7 @@ def synthesize(
     width, _, height = size.partition("x")
     if not (width.isdecimal() and height.isdecimal()):
         raise typer.BadParameter(f"{size!r} is not like 320x240", param_hint="--size")
-    from paincore.synthetic.corpus import synthesize as make  # compiles kernels: only for this verb
+    from synthpain.corpus import synthesize as make  # compiles kernels: only for this verb
 
     make(out, frames=frames, seed=seed, width=int(width), height=int(height), workers=workers)
     console.print(f"The corpus: {out}", soft_wrap=True)

@@ -88,7 +88,7 @@ def _own_folder(entry: DataSet, profile: str) -> Path:
         root.parent.mkdir(exist_ok=True)
         with FileLock(f"{root}.lock"):
             if not read_generator(root):
-                from paincore.synthetic.corpus import synthesize  # compiles kernels: only if needed
+                from synthpain.corpus import synthesize  # compiles kernels: only if needed
 
                 synthesize(root, frames=frames)
     except OSError as error:
@@ -200,7 +200,7 @@ def differences(corpus: Corpus) -> tuple[list[str], list[str]]:
     with the manifest. Other labels or changed files are wrong; pixels may differ in the last bit
     from one kind of processor to another. Used by `paincore data verify`.
     """
-    from paincore.synthetic.corpus import pixels_sha256  # compiles kernels: only if needed
+    from synthpain.corpus import pixels_sha256  # compiles kernels: only if needed
 
     made, frozen = read_generator(corpus.root), corpus.dataset.generator
     pixels = pixels_sha256(corpus.root)

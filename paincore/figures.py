@@ -110,7 +110,7 @@ def show_face(
             axes.set(xlim=(x - half, x + half), ylim=(y + half, y - half))
         return
     if dataset.stand_in == "avatar" and units is not None:
-        from paincore.synthetic.avatar import avatar  # compiles kernels: only where it is drawn
+        from synthpain.avatar import avatar  # compiles kernels: only where it is drawn
 
         axes.imshow(avatar(units))
         axes.text(0.5, 0.02, "avatar", transform=axes.transAxes, ha="center", color="white")

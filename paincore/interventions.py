@@ -21,9 +21,9 @@ from paincore.frames import KEYS
 from paincore.framestore import FrameStore
 from paincore.redrawing import Change, Job, redrawn
 from paincore.registration.pipeline import fingerprint
-from paincore.synthetic.behaviour import DRAWN, HALF_CLOSED, Dials
-from paincore.synthetic.corpus import GENERATOR_VERSION, Settings
-from paincore.synthetic.plan import plan_sequences
+from synthpain.behaviour import DRAWN, HALF_CLOSED, Dials
+from synthpain.corpus import GENERATOR_VERSION, Settings
+from synthpain.plan import plan_sequences
 
 ACTIVE = 1.0  # intensity from which a coder scores an AU (A, a trace)
 

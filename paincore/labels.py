@@ -5,7 +5,6 @@ ValueError with the line and the value, to which the caller adds the file's name
 """
 
 import math
-from collections.abc import Mapping
 
 import numpy as np
 
@@ -62,29 +61,6 @@ def read_landmarks(content: bytes) -> np.ndarray:
     if len(rows) != LANDMARKS or any(len(row) != 2 for row in rows):
         raise ValueError(f"not {LANDMARKS} rows of x and y")
     return np.array([[_number(word) for word in row] for row in rows])
-
-
-def write_number(value: float) -> str:
-    """The text of a PSPI or sequence label file. Used by the synthetic corpus, chapter 01."""
-    return _row(value)
-
-
-def write_facs(aus: Mapping[int, float]) -> str:
-    """The text of a FACS file: a row "AU intensity 0 0" for each AU above 0, in order of number.
-
-    Lids (AU43, AU45) are written without an intensity, as 0. Used by the synthetic corpus.
-    """
-    coded = {au: 0.0 if au in LID_AUS else aus[au] for au in sorted(aus) if aus[au] > 0}
-    return "".join(_row(au, intensity, 0, 0) for au, intensity in coded.items())
-
-
-def write_landmarks(points: np.ndarray) -> str:
-    """The text of a landmarks file, from (66, 2) pixels. Used by the synthetic corpus."""
-    return "".join(_row(x, y) for x, y in points)
-
-
-def _row(*values: float) -> str:
-    return "".join(f"   {value:.7e}" for value in values) + "\n"
 
 
 def _number(word: bytes) -> float:

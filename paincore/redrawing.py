@@ -13,16 +13,17 @@ import numpy as np
 import pandas as pd
 
 from paincore.cluster import connect, run
-from paincore.labels import read_landmarks, write_landmarks
+from paincore.labels import read_landmarks
 from paincore.registration.backends import TAKE_LANDMARKS, Backend, load_backend
 from paincore.registration.faces import Face, Picture, find_faces, read_picture
-from paincore.synthetic.behaviour import drawn
-from paincore.synthetic.corpus import VIEW, Settings, renderer_of, temperaments
-from paincore.synthetic.head import View, landmarks66, project
-from paincore.synthetic.people import face_vertices
-from paincore.synthetic.plan import Sequence
-from paincore.synthetic.render import develop
-from paincore.synthetic.temperament import generator
+from synthpain.behaviour import drawn
+from synthpain.corpus import VIEW, Settings, renderer_of, temperaments
+from synthpain.head import View, landmarks66, project
+from synthpain.layout import write_landmarks
+from synthpain.people import face_vertices
+from synthpain.plan import Sequence
+from synthpain.render import develop
+from synthpain.temperament import generator
 
 MOVED = 4.0  # of 255, difference in luminance from which a pixel counts as moved
 LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # Rec. 601

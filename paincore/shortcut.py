@@ -36,9 +36,9 @@ from paincore.manifest import ROOT
 from paincore.registration import registered
 from paincore.statistics import interval
 from paincore.sweep import Sweep
-from paincore.synthetic.behaviour import ALL_OFF, Dials
-from paincore.synthetic.corpus import synthesize
 from paincore.vit import PainTransformer
+from synthpain.behaviour import ALL_OFF, Dials
+from synthpain.corpus import synthesize
 
 PLANTED = Dials(pain_pose=30.0)  # degrees at a felt pain of 10
 FRAMES = 600

@@ -5,7 +5,7 @@ import pytest
 from paincore.corpus import Corpus, open_corpus
 from paincore.framestore import FrameStore
 from paincore.registration import registered
-from paincore.synthetic.corpus import synthesize
+from synthpain.corpus import synthesize
 from tests.miniature import Miniature, write_miniature
 
 

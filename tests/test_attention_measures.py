@@ -24,7 +24,7 @@ from paincore.inputs import pictures_at
 from paincore.interventions import Change, render_again
 from paincore.registration import registered
 from paincore.statistics import subject_draws
-from paincore.synthetic.corpus import synthesize
+from synthpain.corpus import synthesize
 from tests.onepatch import SIZE, model_of, pictures
 
 METHODS = ("random", "good", "centre")

@@ -13,8 +13,8 @@ from paincore.facs import PSPI_AUS, pspi
 from paincore.manifest import ROOT
 from paincore.registration.backends import load_backend
 from paincore.registration.faces import find_faces, read_picture
-from paincore.synthetic.people import draw_people
-from paincore.synthetic.temperament import generator
+from synthpain.people import draw_people
+from synthpain.temperament import generator
 from tools.make_backbones import (
     MOVEMENTS,
     MOVES,

@@ -12,7 +12,7 @@ from paincore.corpus import index
 from paincore.experiments import Ablation, Trial
 from paincore.manifest import load_manifest
 from paincore.sweep import Failure
-from paincore.synthetic.corpus import pixels_sha256
+from synthpain.corpus import pixels_sha256
 from tests.test_runs import simulate
 
 

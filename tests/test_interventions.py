@@ -20,9 +20,9 @@ from paincore.redrawing import LUMINANCE, MOVED
 from paincore.registration import registered
 from paincore.registration.backends import load_backend
 from paincore.registration.faces import Picture, decode, find_faces
-from paincore.synthetic.behaviour import DRAWN, drawn
-from paincore.synthetic.corpus import VIEW, renderer_of, synthesize, temperaments
-from paincore.synthetic.head import View
+from synthpain.behaviour import DRAWN, drawn
+from synthpain.corpus import VIEW, renderer_of, synthesize, temperaments
+from synthpain.head import View
 
 SIZE = 48
 

@@ -4,15 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paincore.facs import LID_AUS
-from paincore.labels import (
-    read_facs,
-    read_landmarks,
-    read_number,
-    read_pspi,
-    write_facs,
-    write_landmarks,
-    write_number,
-)
+from paincore.labels import read_facs, read_landmarks, read_number, read_pspi
+from synthpain.layout import write_facs, write_landmarks, write_number
 
 coded_aus = st.dictionaries(st.integers(1, 98), st.integers(0, 5))
 words = st.sampled_from(

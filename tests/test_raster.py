@@ -2,7 +2,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paincore.raster import nearest_depth, rasterise, source_map, vertex_normals
+from paincore.registration.raster import nearest_depth, source_map
+from synthpain.raster import rasterise, vertex_normals
 
 corner = st.tuples(
     st.floats(-5, 25, width=32), st.floats(-5, 25, width=32), st.floats(-9, 9, width=32)

@@ -21,9 +21,9 @@ from paincore.shortcut import (
     turning_effects,
 )
 from paincore.statistics import subject_draws
-from paincore.synthetic.behaviour import Dials
-from paincore.synthetic.corpus import synthesize
 from paincore.training import train_fold
+from synthpain.behaviour import Dials
+from synthpain.corpus import synthesize
 from tests.onepatch import SIZE, model_of, pictures
 from tests.trainable import fold_of, write_store_with_a_signal
 

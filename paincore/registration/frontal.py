@@ -14,8 +14,9 @@ import cv2
 import numba
 import numpy as np
 
-from paincore.raster import nearest_depth, source_map, vertex_normals
 from paincore.registration.mesh import FaceMesh, Topology
+from paincore.registration.raster import nearest_depth, source_map
+from synthpain.raster import vertex_normals
 
 VIEW_SIDE = 19.5  # cm, what the frontal view shows: the canonical face is 17.7 high
 CENTRE = (0.0, -1.2)  # cm, canonical x and y in the middle of the view: room for an open jaw
@@ -33,7 +34,7 @@ class Frontal:
     """A frontal view of one face.
 
     image uint8 (S, S, 3), 0 where nothing was visible; visible bool (S, S); visible_share of the
-    canonical face's pixels; yaw, pitch, roll in degrees, signs as in `paincore.synthetic.head`.
+    canonical face's pixels; yaw, pitch, roll in degrees, signs as in `synthpain.head`.
     """
 
     image: np.ndarray
@@ -63,7 +64,7 @@ def similarity(
 def head_angles(rotation: np.ndarray) -> tuple[float, float, float]:
     """Yaw, pitch, roll in degrees of a head turned by the matrix (3, 3) from the frontal view.
 
-    The order is that of `paincore.synthetic.head.rotation`: yaw first, then pitch, then roll.
+    The order is that of `synthpain.head.rotation`: yaw first, then pitch, then roll.
     """
     pitch = -math.asin(min(max(rotation[2, 1], -1), 1))
     yaw = math.atan2(-rotation[2, 0], rotation[2, 2])

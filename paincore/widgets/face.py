@@ -17,10 +17,10 @@ from paincore.manifest import dataset_named
 from paincore.redrawing import shrunk
 from paincore.registration.backends import Backend, load_backend
 from paincore.registration.faces import Face, Picture, find_faces
-from paincore.synthetic.avatar import PEOPLE, SIDE, draw_face
-from paincore.synthetic.behaviour import DRAWN, HALF_CLOSED
-from paincore.synthetic.head import View
 from paincore.widgets.explorer import Explorer, slider
+from synthpain.avatar import PEOPLE, SIDE, draw_face
+from synthpain.behaviour import DRAWN, HALF_CLOSED
+from synthpain.head import View
 
 POSE = {"yaw": 60, "pitch": 40, "roll": 30}  # degrees, to both sides
 LIGHT = {"light_yaw": 80, "light_pitch": 80}

@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 
 from paincore.framestore import FrameStore
-from paincore.labels import write_landmarks
 from paincore.registration import register
-from paincore.synthetic.head import View, landmarks66, project
-from paincore.synthetic.people import draw_people, face_vertices
-from paincore.synthetic.render import Renderer
+from synthpain.head import View, landmarks66, project
+from synthpain.layout import write_landmarks
+from synthpain.people import draw_people, face_vertices
+from synthpain.render import Renderer
 
 FRAMES = 300  # five shards
 

@@ -7,9 +7,9 @@ from paincore.registration.blendshapes import (
     LANDMARKS,
     BlendshapeReader,
 )
-from paincore.synthetic.head import View
-from paincore.synthetic.people import draw_people
-from paincore.synthetic.render import Renderer
+from synthpain.head import View
+from synthpain.people import draw_people
+from synthpain.render import Renderer
 
 
 @pytest.fixture(scope="module")

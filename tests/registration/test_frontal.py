@@ -9,9 +9,9 @@ from paincore.registration.frontal import crop, frontalise, head_angles, similar
 from paincore.registration.landmarker import Landmarker, points_68
 from paincore.registration.mesh import FaceMesh
 from paincore.registration.posed import WITHOUT_INNER_CORNERS, PosedCanonicalFace
-from paincore.synthetic.head import View, landmarks66, project, rotation
-from paincore.synthetic.people import draw_people, face_vertices
-from paincore.synthetic.render import Renderer
+from synthpain.head import View, landmarks66, project, rotation
+from synthpain.people import draw_people, face_vertices
+from synthpain.render import Renderer
 
 ANGLE = st.floats(-55, 55)
 

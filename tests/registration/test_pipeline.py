@@ -20,7 +20,7 @@ from paincore.registration.faces import (
     find_faces,
     read_picture,
 )
-from paincore.synthetic.head import rotation
+from synthpain.head import rotation
 from tests.registration.conftest import BAD, FRAMES
 
 REGISTER = """

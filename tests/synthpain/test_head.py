@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paincore.synthetic.head import (
+from synthpain.head import (
     LANDMARK_VERTICES,
     View,
     landmarks66,
@@ -11,7 +11,7 @@ from paincore.synthetic.head import (
     project,
     rotation,
 )
-from paincore.synthetic.people import draw_people, face_vertices
+from synthpain.people import draw_people, face_vertices
 
 ANGLE = st.floats(-60, 60)
 # Where the points of the 68-point scheme lie among the 66: the inner mouth corners are left out.

@@ -2,11 +2,11 @@ import cv2
 import numpy as np
 import pytest
 
-from paincore.synthetic.head import View, landmarks66, project
-from paincore.synthetic.people import draw_people, face_vertices
-from paincore.synthetic.render import Renderer
-from paincore.synthetic.shading import PLANE_LEFT, PLANE_SCALE, PLANE_TOP
-from paincore.synthetic.skin import CREASES, wrinkle_heights
+from synthpain.head import View, landmarks66, project
+from synthpain.people import draw_people, face_vertices
+from synthpain.render import Renderer
+from synthpain.shading import PLANE_LEFT, PLANE_SCALE, PLANE_TOP
+from synthpain.skin import CREASES, wrinkle_heights
 
 
 @pytest.fixture(scope="module")

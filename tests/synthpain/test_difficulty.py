@@ -18,11 +18,11 @@ from sklearn.preprocessing import StandardScaler
 
 from paincore import paper
 from paincore.description import pspi_shares
-from paincore.synthetic import corpus
-from paincore.synthetic.behaviour import ALL_OFF, drawn
-from paincore.synthetic.head import View, landmarks66, project
-from paincore.synthetic.people import face_vertices
-from paincore.synthetic.plan import plan_sequences
+from synthpain import corpus
+from synthpain.behaviour import ALL_OFF, drawn
+from synthpain.head import View, landmarks66, project
+from synthpain.people import face_vertices
+from synthpain.plan import plan_sequences
 
 DEMO = corpus.Settings(2000, 25, seed=0, width=320, height=240, dials=ALL_OFF)
 

@@ -11,7 +11,7 @@ from itertools import product
 import numpy as np
 from scipy.optimize import brentq
 
-from paincore.synthetic.temperament import generator
+from synthpain.temperament import generator
 
 MEAN_LENGTH = 242  # frames of an UNBC sequence
 SHORTEST, LONGEST = 48 / MEAN_LENGTH, 683 / MEAN_LENGTH  # relative to the mean

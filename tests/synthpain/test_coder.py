@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from paincore.facs import pspi
-from paincore.synthetic.behaviour import FPS, simulate
-from paincore.synthetic.coder import code, code_closures, code_intensity, runs
-from paincore.synthetic.temperament import draw_temperaments
+from synthpain.behaviour import FPS, simulate
+from synthpain.coder import code, code_closures, code_intensity, runs
+from synthpain.temperament import draw_temperaments
 
 EXPRESSIVE = max(draw_temperaments(25, seed=3), key=lambda person: person.shown)
 BEHAVIOUR = simulate(EXPRESSIVE, 2000, True, (3, 0, 0))

@@ -11,8 +11,8 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from paincore.synthetic.people import Person
-from paincore.synthetic.shading import PLANE_LEFT, PLANE_SCALE, PLANE_TOP
+from synthpain.people import Person
+from synthpain.shading import PLANE_LEFT, PLANE_SCALE, PLANE_TOP
 
 PLANE_SHAPE = (390, 300)  # rows, columns
 

@@ -7,9 +7,9 @@ lasts for a whole event, the stretch in which an AU moves without rest. Used by 
 import numpy as np
 import pandas as pd
 
-from paincore.facs import pspi
-from paincore.synthetic.behaviour import AUS, FPS, HALF_CLOSED, UNSEEN
-from paincore.synthetic.temperament import generator
+from synthpain.behaviour import AUS, FPS, HALF_CLOSED, UNSEEN
+from synthpain.layout import pspi
+from synthpain.temperament import generator
 
 THRESHOLDS = (0.75, 1.5, 2.5, 3.5, 4.5)  # from which intensity A, B, C, D and E are given
 MOVING = 1.1 * UNSEEN  # intensity beyond which an AU is in an event; what stirs below is not coded
@@ -30,7 +30,7 @@ def code(behaviour: pd.DataFrame, key: tuple[int, ...], label_noise: float = 0.0
         f"au{au}": code_intensity(behaviour[f"au{au}"].to_numpy(), rng, label_noise) for au in AUS
     }
     coded |= code_closures(behaviour["au43"].to_numpy(), behaviour["au45"].to_numpy())
-    coded["pspi"] = pspi(*(coded[f"au{au}"] for au in (4, 6, 7, 9, 10, 43)))
+    coded["pspi"] = pspi(coded)
     return pd.DataFrame(coded, index=behaviour.index).astype(float)
 
 

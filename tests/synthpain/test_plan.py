@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paincore.synthetic.plan import plan_sequences
 from paincore.unbc import SEQUENCE_NAME
+from synthpain.plan import plan_sequences
 
 
 @settings(max_examples=60, deadline=None)

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 from scipy.ndimage import gaussian_filter1d
 
-from paincore.facs import LID_AUS
-from paincore.synthetic.temperament import Temperament, generator
+from synthpain.layout import LID_AUS
+from synthpain.temperament import Temperament, generator
 
 FPS = 10
 HALF_CLOSED = 0.5

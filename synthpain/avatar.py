@@ -6,9 +6,9 @@ them. They move with the sliders of chapter 08, and can stand in for a face that
 
 import numpy as np
 
-from paincore.synthetic.behaviour import DRAWN
-from paincore.synthetic.corpus import renderer_of
-from paincore.synthetic.head import View
+from synthpain.behaviour import DRAWN
+from synthpain.corpus import renderer_of
+from synthpain.head import View
 
 SIDE = 256  # pixels of the picture
 PEOPLE, SEED = 25, 1  # the embedded corpus has seed 0
@@ -18,7 +18,7 @@ def draw_face(person: int = 0, size: int = SIDE, **state: float) -> np.ndarray:
     """A person of no corpus, RGB uint8 (size, size, 3), without the noise of a camera.
 
     `state` has action units as `au4` (0 to 5; AU43 and AU45 0 to 1), and fields of
-    `paincore.synthetic.head.View`; what is left out is at rest. Chapter 08.
+    `synthpain.head.View`; what is left out is at rest. Chapter 08.
     """
     face = {f"au{au}": state.pop(f"au{au}", 0.0) for au in DRAWN}
     view = View(width=size, height=size, **state)

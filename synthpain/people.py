@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from paincore.synthetic.head import LANDMARK_VERTICES, load_head
+from synthpain.head import LANDMARK_VERTICES, load_head
 
 ANCESTRIES = ("african", "asian", "caucasian")
 EYE_COLOURS = ((0.09, 0.045, 0.02), (0.14, 0.08, 0.03), (0.10, 0.13, 0.06), (0.12, 0.19, 0.27))

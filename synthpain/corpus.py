@@ -14,8 +14,13 @@ vertices of each frame. Truth/generator.json has the settings, and is written la
 
 import hashlib
 import json
+import multiprocessing
+import os
 import shutil
+import signal
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 from pathlib import Path
@@ -27,16 +32,15 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from paincore.cluster import connect, run
-from paincore.labels import write_facs, write_landmarks, write_number
-from paincore.synthetic.behaviour import ALL_OFF, FPS, Dials, drawn, simulate
-from paincore.synthetic.coder import code
-from paincore.synthetic.head import View, landmarks66, project
-from paincore.synthetic.people import Person, draw_people, face_vertices
-from paincore.synthetic.plan import Sequence, plan_sequences
-from paincore.synthetic.render import Renderer
-from paincore.synthetic.temperament import Temperament, draw_temperaments, generator
-from paincore.unbc import CorpusError
+from synthpain import SynthesisError
+from synthpain.behaviour import ALL_OFF, FPS, Dials, drawn, simulate
+from synthpain.coder import code
+from synthpain.head import View, landmarks66, project
+from synthpain.layout import write_facs, write_landmarks, write_number
+from synthpain.people import Person, draw_people, face_vertices
+from synthpain.plan import Sequence, plan_sequences
+from synthpain.render import Renderer
+from synthpain.temperament import Temperament, draw_temperaments, generator
 
 GENERATOR_VERSION = 1
 TREES = {
@@ -81,7 +85,7 @@ def synthesize(
     """Make the corpus folder `out`, or finish it, or find it made; returns its path.
 
     `workers`: processes (None: one for each core); the bytes do not depend on it. Raises
-    CorpusError naming the folder if it holds anything else or cannot be written, ValueError for
+    SynthesisError naming the folder if it holds anything else or cannot be written, ValueError for
     fewer frames than subjects. Used in chapter 01 and by `paincore synthesize`.
     """
     out = Path(out)
@@ -99,9 +103,9 @@ def synthesize(
             write_truth(partial, plan, settings)
             partial.replace(out)
     except Timeout as error:
-        raise CorpusError(f"{out} is being made by another process. Wait for it.") from error
+        raise SynthesisError(f"{out} is being made by another process. Wait for it.") from error
     except OSError as error:
-        raise CorpusError(
+        raise SynthesisError(
             f"{error.filename or partial} cannot be written ({error.strerror}). "
             "Name an output folder that can, with room for about 0.1 MB a frame."
         ) from error
@@ -109,30 +113,30 @@ def synthesize(
 
 
 def is_made(out: Path, settings: Settings) -> bool:
-    """Whether `out` is this corpus, whole. CorpusError if it is anything but that or empty."""
+    """Whether `out` is this corpus, whole. SynthesisError if it is anything but that or empty."""
     try:
         if out.is_dir() and not any(out.iterdir()):
             return False
         made = json.loads((out / "Truth" / "generator.json").read_text("utf-8"))
     except FileNotFoundError:
         if out.exists():
-            raise CorpusError(
+            raise SynthesisError(
                 f"{out} holds something else than a synthetic corpus. Name another folder."
             ) from None
         return False
     except (OSError, ValueError) as error:
-        raise CorpusError(f"{out} cannot be read ({error}). Name another folder.") from error
+        raise SynthesisError(f"{out} cannot be read ({error}). Name another folder.") from error
     check_same(out, made, settings)
     return True
 
 
 def check_same(folder: Path, made: Mapping, settings: Settings) -> None:
-    """CorpusError that names each setting in which a corpus differs from what is asked for."""
+    """SynthesisError that names each setting in which a corpus differs from what is asked for."""
     asked = asdict(settings)
     differ = [f"{name} {made.get(name)}, not {asked[name]}" for name in asked
               if made.get(name) != asked[name]]  # fmt: skip
     if differ:
-        raise CorpusError(
+        raise SynthesisError(
             f"{folder} is a different synthetic corpus: {'; '.join(differ)}. Remove it or name "
             "another folder."
         )
@@ -152,18 +156,38 @@ def write_sequences(
     ) as bar:
         done = settings.frames - sum(sequence.frames for sequence in left)
         task = bar.add_task("Synthetic frames", total=settings.frames, completed=done)
-        tasks = ((sequence.name, (partial, sequence, settings)) for sequence in left)
-        with connect(workers=workers) as client:
-            for frames in run(client, write_sequence, tasks):
-                bar.advance(task, frames)
+        with processes(workers) as pool:
+            drawing = [pool.submit(write_sequence, partial, one, settings) for one in left]
+            try:
+                for done in as_completed(drawing):
+                    bar.advance(task, done.result())
+            except BrokenProcessPool as error:
+                raise SynthesisError(
+                    f"A process that draws {partial} was killed, most likely for lack of memory. "
+                    "Run again with fewer workers: what is done is kept."
+                ) from error
+            finally:
+                pool.shutdown(cancel_futures=True)
 
 
-def write_sequence(task: tuple[Path, Sequence, Settings]) -> int:
+def processes(workers: int | None) -> ProcessPoolExecutor:
+    """Processes that draw, one for each core if `workers` is None.
+
+    Spawned, not forked: the caller may have threads. Ctrl-C is for the caller alone.
+    """
+    return ProcessPoolExecutor(
+        workers or os.cpu_count(),
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=signal.signal,
+        initargs=(signal.SIGINT, signal.SIG_IGN),
+    )
+
+
+def write_sequence(partial: Path, sequence: Sequence, settings: Settings) -> int:
     """Write all files of one sequence, then move them into place; returns its frames.
 
-    Done by a worker, in one thread.
+    Done by a process of its own, in one thread.
     """
-    partial, sequence, settings = task
     cv2.setNumThreads(1)
     truth = sequence_truth(sequence, settings)
     work = partial / ".work" / sequence.name

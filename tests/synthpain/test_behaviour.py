@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from paincore.synthetic.behaviour import DISTRACTIONS, FPS, HALF_CLOSED, Dials, simulate
-from paincore.synthetic.coder import code, runs
-from paincore.synthetic.temperament import draw_temperaments
+from synthpain.behaviour import DISTRACTIONS, FPS, HALF_CLOSED, Dials, simulate
+from synthpain.coder import code, runs
+from synthpain.temperament import draw_temperaments
 
 PEOPLE = draw_temperaments(25, seed=3)
 EXPRESSIVE = max(PEOPLE, key=lambda person: person.shown)

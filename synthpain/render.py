@@ -12,8 +12,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from paincore.raster import rasterise, vertex_normals
-from paincore.synthetic.head import (
+from synthpain.head import (
     EYE,
     LASHES,
     SKIN,
@@ -23,9 +22,10 @@ from paincore.synthetic.head import (
     to_pixels,
     turn,
 )
-from paincore.synthetic.people import Person, face_vertices
-from paincore.synthetic.shading import SHADOW_REACH, SHADOW_SIZE, scalp_edge, shade
-from paincore.synthetic.skin import Skin
+from synthpain.people import Person, face_vertices
+from synthpain.raster import rasterise, vertex_normals
+from synthpain.shading import SHADOW_REACH, SHADOW_SIZE, scalp_edge, shade
+from synthpain.skin import Skin
 
 SUPERSAMPLING = 1.5
 

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from filelock import FileLock
 
-from paincore import PaincoreError, description, unbc
-from paincore.synthetic import corpus
+from paincore import description, unbc
+from synthpain import SynthesisError, corpus
 
 TINY = {"frames": 60, "subjects": 3, "width": 48, "height": 36, "progress": False}
 
@@ -84,7 +84,7 @@ def test_the_truth_tells_blinks_apart(truth):
 def test_two_workers_finish_what_a_killed_one_began_with_the_same_bytes(made, tmp_path):
     out = tmp_path / "killed"
     program = (
-        "from paincore.synthetic.corpus import synthesize\n"
+        "from synthpain.corpus import synthesize\n"
         f"if __name__ == '__main__': synthesize({str(out)!r}, workers=1, **{TINY})\n"
     )
     process = subprocess.Popen([sys.executable, "-c", program])
@@ -108,26 +108,26 @@ def test_a_whole_corpus_is_returned_untouched(made):
 
 
 def test_another_corpus_in_the_folder_is_an_error_that_names_what_differs(made):
-    with pytest.raises(PaincoreError, match=rf"{made} is a different .*seed 0, not 1"):
+    with pytest.raises(SynthesisError, match=rf"{made} is a different .*seed 0, not 1"):
         corpus.synthesize(made, seed=1, **TINY)
 
 
 def test_a_folder_with_anything_else_in_it_is_left_alone(tmp_path):
     (tmp_path / "thesis.txt").write_text("do not touch")
-    with pytest.raises(PaincoreError, match="holds something else"):
+    with pytest.raises(SynthesisError, match="holds something else"):
         corpus.synthesize(tmp_path, **TINY)
     assert content(tmp_path) == {"thesis.txt": b"do not touch"}
 
 
 def test_a_folder_that_cannot_be_written_is_an_error_that_names_it():
-    with pytest.raises(PaincoreError, match=r"/proc/.* cannot be written"):
+    with pytest.raises(SynthesisError, match=r"/proc/.* cannot be written"):
         corpus.synthesize("/proc/corpus", **TINY)
 
 
 def test_a_second_process_does_not_write_into_the_same_folder(tmp_path):
     with (
         FileLock(tmp_path / "busy.synthesis.lock"),
-        pytest.raises(PaincoreError, match="busy is being made by another process"),
+        pytest.raises(SynthesisError, match="busy is being made by another process"),
     ):
         corpus.synthesize(tmp_path / "busy", **TINY)
     assert not (tmp_path / "busy").exists()
