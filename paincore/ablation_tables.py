@@ -13,8 +13,9 @@ from paincore.training_description import low_to_high
 def sam_cost_table(ablations: Mapping[str, Ablation]) -> pd.DataFrame:
     """Seconds of the training loop without and with SAM, and their ratio on the same folds.
 
-    A row a model: means over folds, seeds averaged within a fold; behind the ratio's mean its range
-    over folds. A side of which a run failed has no seconds.
+    A row a model: medians over folds, seeds averaged within a fold, and the ratio's range over
+    folds. Medians, since the first run of a process may also load SAM's library or compile. A side
+    of which a run failed has no seconds.
     """
     rows = []
     for ablation in ablations.values():
@@ -24,9 +25,9 @@ def sam_cost_table(ablations: Mapping[str, Ablation]) -> pd.DataFrame:
         rows.append(
             {
                 "model": MODELS[ablation.model],
-                "without SAM (s)": f"{without.mean():.1f}" if len(without) else "failed",
-                "with SAM (s)": f"{sam.mean():.1f}" if len(sam) else "failed",
-                "ratio": f"{ratio.mean():.2f}" if len(ratio) else "-",
+                "without SAM (s)": f"{without.median():.1f}" if len(without) else "failed",
+                "with SAM (s)": f"{sam.median():.1f}" if len(sam) else "failed",
+                "ratio": f"{ratio.median():.2f}" if len(ratio) else "-",
                 "ratio by fold": low_to_high(ratio, "{:.2f}"),
             }
         )
