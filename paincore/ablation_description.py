@@ -15,7 +15,14 @@ from paincore import paper
 from paincore.configuration import BATCH, MODELS, Configuration
 from paincore.experiments import STEPS, Ablation
 from paincore.statistics import LEVEL, POWER, CorrectedT, always_pain, corrected_t, fold_values
-from paincore.training_description import bracket, number, signed, spread
+from paincore.training_description import (
+    bracket,
+    low_to_high,
+    number,
+    power,
+    signed,
+    spread,
+)
 
 TITLES = {"layers": "layers", "rate": "learning rate", "sam": "SAM", "mixup": "Mixup"}
 STARTED_FROM = ("sam", "mixup")  # steps shown beside the configuration that they were added to
@@ -106,11 +113,6 @@ def _name(step: str, value: float | None) -> str:
         "sam": "with SAM",
         "mixup": f"with alpha {written}",
     }[step]
-
-
-def power(value: float) -> str:
-    """A learning rate as 2e-4."""
-    return np.format_float_scientific(value, trim="-", exp_digits=1)
 
 
 def ranked(values: list[Tried]) -> list[Tried]:
@@ -231,9 +233,7 @@ def moves(ablation: Ablation) -> pd.DataFrame:
 
 def steps_of(ablation: Ablation) -> str:
     """How many steps an epoch has here, as "97 to 102" where folds differ."""
-    counts = moves(ablation)["steps"]
-    low, high = f"{counts.min():,.0f}", f"{counts.max():,.0f}"
-    return low if low == high else f"{low} to {high}"
+    return low_to_high(moves(ablation)["steps"])
 
 
 def moves_sentence(ablation: Ablation) -> str:

@@ -1,4 +1,4 @@
-"""The six contrasts of chapter 06, planned before a number was seen, and their tests.
+"""The six contrasts of chapter 06, fixed here and the same for every corpus, and their tests.
 
 A contrast is the F1 of one model less that of another, on frames that both predict. Pooled, its
 interval comes from a paired bootstrap over subjects; over folds, from the corrected resampled t,

@@ -73,11 +73,11 @@ def inferred_table() -> pd.DataFrame:
 def settings_table(configuration: Configuration) -> pd.DataFrame:
     """The settings of a training and who prints them. Sections 3.1 and 3.3 of the paper."""
     b1, b2 = ADAM["betas"]
-    adam = f"Adam, β {b1:g} and {b2:g}, ε {_power(ADAM['eps'])}, no weight decay"
+    adam = f"Adam, β {b1:g} and {b2:g}, ε {power(ADAM['eps'])}, no weight decay"
     rows = [
         ("attention layers that train", configuration.unfrozen_layers, "one that the paper tries"),
         ("optimiser", adam, "the paper"),
-        ("learning rate", _power(configuration.learning_rate), "one that the paper tries"),
+        ("learning rate", power(configuration.learning_rate), "one that the paper tries"),
         ("batch", BATCH, "the paper"),
         ("epochs", EPOCHS, "the paper"),
         ("dropout before the head", f"{vit.DROPOUT:g}", "the paper"),
@@ -88,8 +88,8 @@ def settings_table(configuration: Configuration) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["setting", "value", "from"]).astype(str)
 
 
-def _power(value: float) -> str:
-    """A small number as 2e-4."""
+def power(value: float) -> str:
+    """A small number, such as a learning rate, as 2e-4."""
     return np.format_float_scientific(value, trim="-", exp_digits=1)
 
 
@@ -171,6 +171,35 @@ def histories(runs: Iterable[Run]) -> pd.DataFrame:
     ]
     keys = ["model", "fold", "step"]
     return pd.concat(parts).groupby(keys, sort=False, as_index=False).mean()
+
+
+def training_table(runs: Sequence[Run]) -> pd.DataFrame:
+    """What each configuration trained on and for how long; a range goes over folds and seeds.
+
+    Seconds are those of the training loop, by the clock of the machine on which it ran.
+    """
+    rows = []
+    for one in dict.fromkeys(run.configuration for run in runs):
+        own = [run.metrics | run.environment for run in runs if run.configuration == one]
+        rows.append(
+            {
+                "model": MODELS[one.model],
+                "frames a sample": f"{sampling.CLIP[one.model]}",
+                "attention layers that train": f"{one.unfrozen_layers}",
+                "samples": low_to_high([each["train_samples"] for each in own]),
+                "steps": low_to_high([each["steps"] for each in own]),
+                "seconds": low_to_high([each["train_seconds"] for each in own], "{:,.1f}"),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def low_to_high(values: Sequence[float], form: str = "{:,.0f}") -> str:
+    """The lowest and the highest of some numbers, as "97 to 102"; a dash where there are none."""
+    if not len(values):
+        return "-"
+    low, high = form.format(min(values)), form.format(max(values))
+    return low if low == high else f"{low} to {high}"
 
 
 def by_model(runs: Iterable[Run]) -> dict[str, pd.DataFrame]:

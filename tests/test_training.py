@@ -1,5 +1,6 @@
 import re
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -267,3 +268,16 @@ def test_predictions_name_every_test_sample_once(trained, store, fold):
     expected = store.frames.iloc[fold.test][keys].reset_index(drop=True)
     pd.testing.assert_frame_equal(run.predictions[keys], expected)
     assert (run.predictions["fold"] == 1).all()
+
+
+def test_a_blend_replaces_a_sample_and_people_of_one_class_have_no_partner(tmp_path):
+    store = write_store_with_a_signal(tmp_path / "store")
+    pain = store.frames["pain"].mask(store.frames["subject"].isin(["aa008", "aa009"]), False)
+    store = replace(store, frames=store.frames.assign(pain=pain))
+    fold = fold_of(store, 1, ("aa000", "aa001"))
+    plain, mixed = (train(store, fold, tmp_path, mixup_alpha=alpha) for alpha in (None, 0.8))
+    picked = round(0.2 * mixed.metrics["train_samples"])
+    assert 0 < mixed.metrics["mixed_left_out"] < picked
+    assert mixed.metrics["mixed"] == picked - mixed.metrics["mixed_left_out"]
+    assert (plain.metrics["mixed"], plain.metrics["mixed_left_out"]) == (0, 0)
+    assert mixed.metrics["steps"] == plain.metrics["steps"]

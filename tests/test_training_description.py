@@ -1,4 +1,5 @@
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -106,6 +107,21 @@ def test_histories_are_averaged_over_seeds(tmp_path):
     table = description.histories(runs)
     assert table["loss"].tolist() == [2.0, 1.0]
     assert table[["model", "fold"]].drop_duplicates().to_numpy().tolist() == [["ViT", 4]]
+
+
+def test_what_a_model_trained_on_is_told_from_its_lowest_to_its_highest_fold():
+    def run(configuration, fold, steps):
+        metrics = {"train_samples": 16 * steps, "steps": steps}
+        rests_on, environment = {"fold": fold, "seed": 0}, {"train_seconds": steps / 10}
+        return Run(Path("made up"), configuration, rests_on, metrics, environment)
+
+    clips = configure(model="vivit", clip_stride=2)
+    runs = [run(configure(), 1, 95), run(configure(), 2, 102), run(clips, 1, 47), run(clips, 2, 47)]
+    table = description.training_table(runs).set_index("model")
+    assert table["frames a sample"].to_dict() == {"ViT": "1", "ViViT": "4"}
+    assert table["steps"].to_dict() == {"ViT": "95 to 102", "ViViT": "47"}
+    assert table["samples"].to_dict() == {"ViT": "1,520 to 1,632", "ViViT": "752"}
+    assert table["seconds"].to_dict() == {"ViT": "9.5 to 10.2", "ViViT": "4.7"}
 
 
 def known() -> pd.DataFrame:

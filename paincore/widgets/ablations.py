@@ -17,7 +17,7 @@ from paincore.metrics import MetricError
 from paincore.widgets.explorer import Explorer, choice, slider
 from paincore.widgets.players import picture_of, player
 
-FROM_TRAINING, HALF, BY_HAND = "from training folds", "0.5, as in the paper", "by hand"
+HALF, FROM_OTHERS, BY_HAND = "0.5, as in the paper", "from other folds", "by hand"
 COLOURS = (THIS, PAIN, "#009E73", "#CC79A7", "#E69F00")
 CURVES = ("ROC", "precision and recall")
 HALVES = (0, 0.5, 1)
@@ -43,11 +43,12 @@ def best_threshold(pain: np.ndarray, probability: np.ndarray) -> float:
     return float((values[best] + values[best + 1]) / 2)
 
 
-def thresholds_from_training(predictions: pd.DataFrame) -> pd.Series:
-    """For each fold the threshold that suits the people it was trained on, index `fold`.
+def thresholds_from_other_folds(predictions: pd.DataFrame) -> pd.Series:
+    """For each fold the best threshold on the test predictions of the other folds, index `fold`.
 
-    These are tested in the other folds, by models that have not seen them: what they predict is
-    known without a look at the fold's own test. `predictions` as in `paincore.metrics`.
+    The models that made those predictions were trained on this fold's people, so the choice is not
+    independent of its test: for that, models of inner folds would have to be trained.
+    `predictions` as in `paincore.metrics`.
     """
     folds = np.unique(predictions["fold"])
     others = {fold: predictions[predictions["fold"] != fold] for fold in folds}
@@ -75,8 +76,8 @@ def decided(predictions: pd.DataFrame, threshold: pd.Series | float) -> dict[str
 
 def threshold_of(predictions: pd.DataFrame, rule: str, value: float) -> pd.Series | float:
     """What a rule of the widget makes of the predictions: a threshold, or one for each fold."""
-    if rule == FROM_TRAINING:
-        return thresholds_from_training(predictions)
+    if rule == FROM_OTHERS:
+        return thresholds_from_other_folds(predictions)
     return 0.5 if rule == HALF else value
 
 
@@ -85,7 +86,7 @@ def ablations_figure(
     corpus: Corpus,
     ablation: Ablation,
     titles: Sequence[str],
-    rule: str = FROM_TRAINING,
+    rule: str = HALF,
     value: float = 0.5,
     curve: str = CURVES[0],
 ) -> Figure:
@@ -122,7 +123,7 @@ def threshold_figure(
 ) -> Figure:
     """What one threshold decides, and where it stands between precision and recall.
 
-    `own` is the threshold that is marked as chosen on training folds. Chapter 05.
+    `own` is the threshold that is marked as chosen on other folds. Chapter 05.
     """
     predictions = _chosen(ablation, [title])[title]
     found = decided(predictions, threshold)
@@ -137,7 +138,7 @@ def threshold_figure(
         curve.plot(values, each[name], color=colour, lw=1.3, label=name.replace("f1", "F1"))
     curve.axvline(threshold, color="black", lw=1)
     if own is not None:
-        curve.axvline(own, color=PAPER, lw=1, linestyle="--", label="from training folds")
+        curve.axvline(own, color=PAPER, lw=1, linestyle="--", label=FROM_OTHERS)
     curve.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="decision threshold")
     figure.legend(
         *curve.get_legend_handles_labels(), loc="outside lower right", ncols=4, fontsize=7
@@ -151,7 +152,7 @@ def move_threshold(corpus: Corpus, ablations: Mapping[str, Ablation]) -> ipywidg
     title = next(
         t.configuration.title for t in _whole(ablation) if t.configuration == ablation.best
     )
-    own = thresholds_from_training(ablation.predictions[ablation.best]).mean()
+    own = thresholds_from_other_folds(ablation.predictions[ablation.best]).mean()
     pictures = []
     for value in STOPS:
         figure = threshold_figure(corpus, ablation, title, value, own)
@@ -170,7 +171,7 @@ def explore_ablations(corpus: Corpus, ablations: Mapping[str, Ablation]) -> Expl
         description="configurations", rows=6, style={"description_width": "8.5em"},
         layout={"width": "28em", "max_width": "100%"},
     )  # fmt: skip
-    rule = choice("threshold", [FROM_TRAINING, HALF, BY_HAND])
+    rule = choice("threshold", [HALF, FROM_OTHERS, BY_HAND])
     by_hand = slider("by hand", 0.0, 1.0, 0.01, 0.5)
     curve = choice("curve", CURVES)
     controls = {"model": model, "titles": configurations, "rule": rule, "value": by_hand}
@@ -207,15 +208,16 @@ def explore_ablations(corpus: Corpus, ablations: Mapping[str, Ablation]) -> Expl
 
 
 def decision_sentence(ablation: Ablation, titles: Sequence[str], rule: str, value: float) -> str:
-    """What is decided at the threshold, and whether its choice was fair."""
+    """What is decided at the threshold, and on what it was chosen."""
     title, predictions = next(iter(_chosen(ablation, titles).items()))
     threshold = threshold_of(predictions, rule, value)
     found = decided(predictions, threshold)
     each = [threshold] if isinstance(threshold, float) else sorted(threshold)
     where = f"{each[0]:.2f}" + (f" to {each[-1]:.2f}" if len(each) > 1 else "")
     origin = {
-        FROM_TRAINING: "chosen for each fold on the people it was trained on",
         HALF: "as in the paper, chosen on no data",
+        FROM_OTHERS: "chosen for each fold on the test predictions of the other folds, whose "
+        "models were trained on this fold's people, so these figures may be optimistic",
         BY_HAND: "chosen with the test folds in view, so these figures are optimistic",
     }[rule]
     return (

@@ -24,6 +24,7 @@ from paincore.registration.video import VideoError, sampled
 from paincore.training import train_fold
 from paincore.widgets import ablations, attention, face, film, folds, registration
 from tests.predicted import predictions
+from tests.test_experiments import search
 
 
 @pytest.fixture(scope="module")
@@ -127,16 +128,27 @@ def test_no_threshold_has_a_higher_f1_than_the_best(seed, frames):
     assert f1_score(pain, probability > best, zero_division=0) == pytest.approx(max(each))
 
 
-def test_a_threshold_of_a_fold_does_not_know_the_folds_own_labels():
+def test_a_threshold_from_other_folds_is_the_best_on_what_they_predict():
     table = predictions(folds=3, subjects=2, frames=30)
-    before = ablations.thresholds_from_training(table)
+    before = ablations.thresholds_from_other_folds(table)
     turned = table.assign(pain=np.where(table["fold"] == 2, ~table["pain"], table["pain"]))
-    after = ablations.thresholds_from_training(turned)
+    after = ablations.thresholds_from_other_folds(turned)
     assert before[2] == after[2]
     others = table[table["fold"] != 2]
     assert before[2] == ablations.best_threshold(others["pain"], others["probability"])
     with pytest.raises(MetricError, match="both classes"):
         ablations.best_threshold(np.zeros(3, bool), np.ones(3))
+
+
+def test_configurations_are_shown_at_the_threshold_that_no_data_chose(drawn_corpus):
+    found = search(lambda *_: 3, ["vit"])  # of 2 x 10 frames of pain 6 are above 0.5, all above 0.1
+    explorer = ablations.explore_ablations(drawn_corpus, found)
+    at_half = ablations.decided(found["vit"].predictions[found["vit"].best], 0.5)
+    assert (at_half["tp"], at_half["fn"]) == (6, 14)
+    assert "6 frames of pain found, 14 missed" in explorer.said
+    assert "threshold 0.50," in explorer.said
+    explorer.set(rule=ablations.BY_HAND, value=0.1)
+    assert "20 frames of pain found, 0 missed" in explorer.said
 
 
 @pytest.mark.parametrize("threshold", [0.3, pd.Series({1: 0.2, 2: 0.7})])
