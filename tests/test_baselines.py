@@ -7,6 +7,7 @@ import pytest
 from dask.distributed import LocalCluster
 from scipy.special import expit
 
+from paincore import baselines
 from paincore.baselines import (
     BASELINES,
     FEATURES,
