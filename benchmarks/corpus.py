@@ -44,7 +44,7 @@ def index_figures(frames: int) -> dict[str, float]:
         write_tree(root, frames)
         list_corpus(root)  # warms the file system
         start = time.perf_counter()
-        table, _ = read_frames(list_corpus(root))
+        table, _, _ = read_frames(list_corpus(root))
         seconds = time.perf_counter() - start
         assert len(table) == frames and (table["state"] == "ok").all()
         start = time.perf_counter()

@@ -159,7 +159,8 @@ def features(
             "open the one that the store was made from."
         )
     bundle = hashlib.sha256(fetch("landmarker").read_bytes()).hexdigest()
-    content = f"{VERSION} {store.fingerprint} {corpus.fingerprint} {bundle}"
+    read = f"{corpus.fingerprint} {corpus.landmarks_sha256}"
+    content = f"{VERSION} {store.fingerprint} {read} {bundle}"
     key = hashlib.sha256(content.encode()).hexdigest()[:16]
     path = Path(results or ROOT / "results") / "baselines" / f"{key}.parquet"
     with _writing(path):

@@ -280,7 +280,11 @@ def build_book(
     execute_chapters(
         given,
         # The manifest's entry too: it says whose face may be shown.
-        data=[corpus.fingerprint, corpus.dataset.model_dump(mode="json")],
+        data=[
+            corpus.fingerprint,
+            corpus.landmarks_sha256,
+            corpus.dataset.model_dump(mode="json"),
+        ],
         banner=banner(corpus),
         kernel=kernel,
         console=console,

@@ -286,7 +286,7 @@ def verify(
 
 
 def _print_states(corpus: Corpus, every: bool) -> None:
-    console.print(f"{corpus.dataset.title} in {corpus.root}", soft_wrap=True)
+    console.print(f"{corpus.root}: {corpus.label}", soft_wrap=True)
     states = Table("state", "frames", Column("first problem", overflow="fold"))
     for state, frames in corpus.frames.groupby("state"):
         states.add_row(state, str(len(frames)), frames["problem"].iloc[0])

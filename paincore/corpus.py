@@ -1,14 +1,16 @@
 """A corpus, opened: its frames table, its entry in the manifest and its fingerprint.
 
 A corpus folder is read and never written to. The frames table is cached under `<results>/index/`,
-keyed by the name, size and time of change of every file of the corpus and by the source of the
-reader. Folders that are not given lie in the repository: `data/synthetic-<frames>` and `results`.
+keyed by the name, size and times of every file of the corpus and by the source of the reader, so
+that a changed file or reader has the whole corpus read anew, pictures and all. Folders that are not
+given lie in the repository: `data/synthetic-<frames>` and `results`.
 """
 
 import hashlib
 import json
 import os
 import tempfile
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,9 +20,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock
 
+from paincore import facs, labels, unbc
 from paincore import frames as frames_table
-from paincore import labels, unbc
-from paincore.frames import KEYS, SEQUENCE_LABELS, with_pain
+from paincore.frames import KEYS, SEQUENCE_LABELS, with_derived
 from paincore.manifest import ROOT, DataSet, Expected, dataset_named
 from paincore.profiles import DEFAULT_PROFILE, profile_named
 from paincore.unbc import CorpusError, list_corpus, read_frames
@@ -30,10 +32,11 @@ from paincore.unbc import CorpusError, list_corpus, read_frames
 class Corpus:
     """A corpus as the chapters see it.
 
-    `frames` obeys `paincore.frames.FRAMES`; `ignored` has a sentence for each file of the folder
-    that is in no frame of the table; `truth`, of a synthetic corpus, has the columns of `KEYS` and
-    what each frame was drawn from, else it is None. `fingerprint` is a SHA-256 over frame keys,
-    labels, states and the release's or generator's version: equal fingerprints mean equal labels.
+    `frames` obeys `paincore.frames.FRAMES`, a frame being pain if PSPI > `threshold`; `ignored` has
+    a sentence for each file of the folder that is in no frame of the table; `truth`, of a synthetic
+    corpus, has the columns of `KEYS` and what each frame was drawn from, else it is None.
+    `fingerprint` is a SHA-256 over labels (see `label_fingerprint`) and the pictures' bytes,
+    `landmarks_sha256` one over those of the landmark files, which few results rest on.
     """
 
     dataset: DataSet
@@ -41,7 +44,27 @@ class Corpus:
     frames: pd.DataFrame
     ignored: tuple[str, ...]
     fingerprint: str
+    landmarks_sha256: str
     truth: pd.DataFrame | None
+    threshold: float = 0
+
+    @property
+    def label(self) -> str:
+        """What the data are, by what is in the folder and not by the name that it was given.
+
+        The title of the manifest's entry only where subjects, sequences and frames are as many as
+        the entry expects.
+        """
+        if self.dataset.synthetic:
+            return "synthetic"
+        counts = compare_counts(self.frames, self.dataset.expected).set_index("what")
+        known = counts[counts.index.isin(["subjects", "sequences", "frames"])]
+        if (known["expected"] == known["found"]).all():
+            return self.dataset.title
+        return (
+            f"a corpus in UNBC-McMaster's layout ({self.frames['subject'].nunique()} subjects, "
+            f"{len(self.frames):,} frames), not the archive itself"
+        )
 
 
 def open_corpus(
@@ -61,16 +84,23 @@ def open_corpus(
     root = _own_folder(entry, profile) if data_root is None else Path(data_root)
     generator = read_generator(root)
     _check_kind(entry, root, generator)
-    frames, ignored = index(root, Path(results or ROOT / "results"))
-    version = f"generator {generator['version']}" if generator else f"release {entry.release}"
+    frames, ignored, digests = index(root, Path(results or ROOT / "results"))
+    read = f"{label_fingerprint(frames, _version(entry, generator))} {digests['image']}"
     return Corpus(
         dataset=entry,
         root=root,
-        frames=with_pain(frames, threshold),
+        frames=with_derived(frames, threshold),
         ignored=tuple(ignored),
-        fingerprint=fingerprint(frames, f"{entry.name} {version}"),
+        fingerprint=hashlib.sha256(read.encode()).hexdigest(),
+        landmarks_sha256=digests["landmarks"],
         truth=_read_truth(root) if generator else None,
+        threshold=threshold,
     )
+
+
+def _version(entry: DataSet, generator: dict | None) -> str:
+    version = f"generator {generator['version']}" if generator else f"release {entry.release}"
+    return f"{entry.name} {version}"
 
 
 def _own_folder(entry: DataSet, profile: str) -> Path:
@@ -137,39 +167,54 @@ def _check_kind(entry: DataSet, root: Path, generator: dict | None) -> None:
         )
 
 
-def index(root: Path, results: Path) -> tuple[pd.DataFrame, list[str]]:
-    """The frames table of a corpus folder and a sentence for each file left out, from the cache.
+def index(root: Path, results: Path) -> tuple[pd.DataFrame, list[str], dict[str, str]]:
+    """The frames table of a corpus folder, a sentence for each file left out, and what the files of
+    `unbc.HASHED` are (see `unbc.read_frames`), from the cache.
 
-    Raises CorpusError for a folder that cannot be read and for `results` that cannot be written or
-    lie inside the corpus. Used in chapter 01, through `open_corpus`.
+    Where the file system keeps no times, the corpus is read anew each time. Raises CorpusError for
+    a folder that cannot be read and for `results` that cannot be written or lie inside the corpus.
     """
     listing = list_corpus(root)
-    stamp = f"{_source_of_reader()} {listing.stamp.hexdigest()}"
+    notes = {"reader": _source_of_reader(), "stamp": listing.stamp.hexdigest()}
     folder = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]
     cache = results.resolve() / "index" / f"{folder}.parquet"
     if cache.is_relative_to(root.resolve()):
         raise CorpusError(f"{results} lies inside the corpus {root}. Name another results folder.")
-    try:
-        table = pq.read_table(cache)
-        if table.schema.metadata[b"stamp"] == stamp.encode():
-            return table.to_pandas(), json.loads(table.schema.metadata[b"ignored"])
-    except (OSError, pa.ArrowException, KeyError):
-        pass  # no cache yet, or a damaged one: it is written anew
-    frames, problems = read_frames(listing)
-    ignored = listing.ignored + problems
+    before, known = _read_index(cache)
+    if listing.tells_changes and known.items() >= notes.items():
+        return before, known["ignored"], known["digests"]
+    frames, problems, digests = read_frames(listing)
+    notes |= {"ignored": listing.ignored + problems, "digests": digests}
+    same = known == notes | {"stamp": known.get("stamp")} and frames.equals(before)
+    if same and listing.tells_changes:
+        warnings.warn(
+            f"{root}: times of files have changed, labels, pictures and landmarks have not. "
+            "All of it was read again; what was computed from it is kept.",
+            stacklevel=2,
+        )
     table = pa.Table.from_pandas(frames)
-    notes = {"stamp": stamp, "ignored": json.dumps(ignored)}
+    metadata = {**table.schema.metadata, "notes": json.dumps(notes)}
     try:
-        _write_whole(table.replace_schema_metadata({**table.schema.metadata, **notes}), cache)
+        _write_whole(table.replace_schema_metadata(metadata), cache)
     except OSError as error:
         raise CorpusError(
             f"{cache.parent} cannot be written ({error.strerror}). Name a results folder that can."
         ) from error
-    return frames, ignored
+    return frames, notes["ignored"], digests
+
+
+def _read_index(cache: Path) -> tuple[pd.DataFrame | None, dict]:
+    """The cached table and its notes; none of either where there is no cache or a damaged one."""
+    try:
+        table = pq.read_table(cache)
+        return table.to_pandas(), json.loads(table.schema.metadata[b"notes"])
+    except (OSError, pa.ArrowException, KeyError):
+        return None, {}
 
 
 def _source_of_reader() -> str:
-    sources = (Path(module.__file__).read_bytes() for module in (frames_table, labels, unbc))
+    modules = (facs, frames_table, labels, unbc)
+    sources = (Path(module.__file__).read_bytes() for module in modules)
     return hashlib.sha256(b"".join(sources)).hexdigest()
 
 
@@ -180,11 +225,8 @@ def _write_whole(table: pa.Table, path: Path) -> None:
         Path(folder, path.name).replace(path)
 
 
-def fingerprint(frames: pd.DataFrame, version: str) -> str:
-    """SHA-256 over frame keys, labels, states and the version of what made them.
-
-    Kept with every store and run, so that a result names the labels that it rests on.
-    """
+def label_fingerprint(frames: pd.DataFrame, version: str) -> str:
+    """SHA-256 over frame keys, labels, states and the version of what made them."""
     numbers = sorted(name for name in frames if name.startswith("au"))
     values = frames[["pspi", *numbers, *SEQUENCE_LABELS]].to_numpy("<f8")
     texts = frames[[*KEYS, "state"]].to_csv(index=False, lineterminator="\n")
@@ -208,8 +250,9 @@ def differences(corpus: Corpus) -> tuple[list[str], list[str]]:
     if pixels != made["pixels_sha256"]:
         wrong.append(f"the pictures in {corpus.root} are not those that were drawn: make it again")
     if frozen and made.items() >= frozen.demo.items():
-        if corpus.fingerprint != frozen.fingerprint:
-            wrong.append(f"labels differ from the manifest's: fingerprint {corpus.fingerprint}")
+        labels_now = label_fingerprint(corpus.frames, _version(corpus.dataset, made))
+        if labels_now != frozen.fingerprint:
+            wrong.append(f"labels differ from the manifest's: fingerprint {labels_now}")
         if made["pixels_sha256"] != frozen.pixels_sha256:
             odd.append(f"pixels differ from the manifest's: {made['pixels_sha256']}")
     return wrong, odd

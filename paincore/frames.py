@@ -7,7 +7,7 @@ Every chapter reads this table and none changes it. A frame that cannot be used 
 import pandas as pd
 import pandera.pandas as pa
 
-from paincore.facs import AUS, PSPI_MAXIMUM
+from paincore.facs import AUS, PSPI_MAXIMUM, pspi_from_table
 
 KEYS = ["subject", "sequence", "frame"]
 """The columns that name a frame."""
@@ -79,10 +79,13 @@ the first less the second, `pain` whether `pspi` lies above the threshold. Used 
 """
 
 
-def with_pain(frames: pd.DataFrame, threshold: float = 0) -> pd.DataFrame:
-    """A copy of the table whose `pain` is PSPI > threshold (the paper's, 0, in section 3.1).
+def with_derived(frames: pd.DataFrame, threshold: float = 0) -> pd.DataFrame:
+    """A copy of the table with what follows from PSPI and AUs: pspi_facs, pspi_difference, pain.
 
-    Null where the PSPI label is missing or bad. Used in chapter 01.
+    `pain` is PSPI > threshold (the paper's, 0, in section 3.1), null where the PSPI label is
+    missing or bad. A table from a cache goes through here when it is opened, so that it never has
+    the values of an older formula or of another threshold.
     """
     pain = (frames["pspi"] > threshold).astype("boolean").mask(frames["pspi"].isna())
-    return frames.assign(pain=pain)
+    facs = pspi_from_table(frames)
+    return frames.assign(pspi_facs=facs, pspi_difference=frames["pspi"] - facs, pain=pain)

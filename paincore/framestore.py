@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from paincore import PaincoreError
+from paincore.frames import with_derived
 
 IMAGES, FRAMES, META = "images.npy", "frames.parquet", "meta.json"
 
@@ -26,12 +27,16 @@ class StoreError(PaincoreError):
 
 @dataclass(frozen=True)
 class FrameStore:
-    """An open store: images uint8 (N, S, S, 3), read as they are used; frames, N rows; meta."""
+    """An open store: images uint8 (N, S, S, 3), read as they are used; frames, N rows; meta.
+
+    A frame is pain if PSPI > `threshold`, which is no property of the folder.
+    """
 
     folder: Path
     images: np.ndarray
     frames: pd.DataFrame
     meta: dict
+    threshold: float = 0
 
     @property
     def fingerprint(self) -> str:
@@ -44,8 +49,11 @@ class FrameStore:
         return (self.frames["state"] == "ok").to_numpy()
 
 
-def open_store(folder: str | Path) -> FrameStore:
-    """Open a whole store for reading. Raises StoreError naming what is missing or does not fit."""
+def open_store(folder: str | Path, threshold: float = 0) -> FrameStore:
+    """Open a whole store for reading, a frame being pain if PSPI > `threshold`.
+
+    Raises StoreError naming what is missing or does not fit.
+    """
     folder = Path(folder)
     missing = [name for name in (META, IMAGES, FRAMES) if not (folder / name).is_file()]
     if missing:
@@ -71,7 +79,9 @@ def open_store(folder: str | Path) -> FrameStore:
             f"{folder / IMAGES} holds {images.dtype} {images.shape}, its table and meta.json say "
             f"uint8 {expected}. Delete the folder and register again."
         )
-    return FrameStore(folder, images, frames, meta)
+    if "pspi" in frames:  # pictures may be registered without labels
+        frames = with_derived(frames, threshold)
+    return FrameStore(folder, images, frames, meta, threshold)
 
 
 def write_store(folder: Path, frames: pd.DataFrame, meta: dict) -> None:

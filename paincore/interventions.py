@@ -20,7 +20,7 @@ from paincore.facs import LID_AUS, PSPI_AUS
 from paincore.frames import KEYS
 from paincore.framestore import FrameStore
 from paincore.redrawing import Change, Job, redrawn
-from paincore.registration.pipeline import fingerprint
+from paincore.registration.pipeline import fingerprint, read_by
 from synthpain.behaviour import DRAWN, HALF_CLOSED, Dials
 from synthpain.corpus import GENERATOR_VERSION, Settings
 from synthpain.plan import plan_sequences
@@ -152,7 +152,8 @@ def _truth(corpus: Corpus) -> pd.DataFrame:
 
 def _check(corpus: Corpus, store: FrameStore, rows: np.ndarray, changes: Sequence[Change]) -> None:
     meta = store.meta
-    if store.fingerprint != fingerprint(corpus.fingerprint, meta["backend"], meta["size"], "cpu"):
+    read = read_by(corpus, meta["backend"])
+    if store.fingerprint != fingerprint(read, meta["backend"], meta["size"]):
         raise InterventionError(f"{store.folder} was not registered from {corpus.root}.")
     if rows.ndim != 2 or len(rows) != len(changes):
         raise InterventionError(

@@ -42,6 +42,7 @@ class Job:
     results: Path
     device: str
     keep_weights: bool
+    threshold: float = 0  # the store's
 
     @property
     def title(self) -> str:
@@ -112,7 +113,7 @@ def unlike(job: Job) -> str:
     Called when a sweep begins and before each training: workers may join later.
     """
     try:
-        here = rests_alike_on(_opened(job.store))
+        here = rests_alike_on(_opened(job.store, job.threshold))
         reasons = [
             f"{name} is {here[name]} there, {wanted} here"
             for name, wanted in job.alike.items()
@@ -143,7 +144,7 @@ def train_on_worker(job: Job) -> Failure | None:
     _settle()
     try:
         train_fold(
-            _opened(job.store),
+            _opened(job.store, job.threshold),
             job.configuration,
             job.fold,
             job.seed,
@@ -172,8 +173,8 @@ def _settle() -> None:
 
 
 @lru_cache(maxsize=4)
-def _opened(folder: Path) -> FrameStore:
-    return open_store(folder)
+def _opened(folder: Path, threshold: float) -> FrameStore:
+    return open_store(folder, threshold)
 
 
 def check_disk(results: Path) -> None:

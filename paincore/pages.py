@@ -37,11 +37,14 @@ def banner(corpus: Corpus) -> str:
         return SYNTHETIC
     counts = compare_counts(corpus.frames, corpus.dataset.expected)
     met = (counts["expected"] == counts["found"]).sum()
+    compared = (
+        f"Of the {len(counts)} counts that the data manifest expects of {corpus.dataset.title}, "
+        f"{met} are met."
+    )
     return f"""\
 :::{{admonition}} Data of this copy
-Computed on `{corpus.dataset.name}` as it was found: {len(corpus.frames):,} frames of
-{corpus.frames["subject"].nunique()} people. Of the {len(counts)} counts that
-{corpus.dataset.title} is known by, {met} are met.
+Computed on {corpus.label}.
+{compared if len(counts) else ""}
 :::
 """
 
@@ -52,15 +55,15 @@ def write_title(corpus: Corpus, profile: str, chapters: Path) -> None:
     partial = chapters / "title.partial.png"
     picture.savefig(partial, dpi=200)
     partial.replace(chapters / "title.png")
-    frames = corpus.frames
+    people = corpus.frames["subject"].nunique()
     text = f"""\
 {banner(corpus)}
 ```{{figure}} chapters/title.png
 :alt: A row of frames of this copy's corpus; the PSPI above each rises from left to right.
 :width: 100%
 
-Five frames of the corpus that this copy was made from, by rising PSPI: {corpus.dataset.title},
-{len(frames):,} frames of {frames["subject"].nunique()} people, in the profile `{profile}`.
+Five frames of the corpus that this copy was made from, by rising PSPI. It has
+{len(corpus.frames):,} frames of {people} people ({corpus.label}); the profile is `{profile}`.
 ```
 """
     partial = chapters / "title.partial.md"

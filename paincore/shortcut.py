@@ -14,9 +14,8 @@ model uses the shortcut is not a matter of maps: turning the heads of faces with
 its probability of pain, more than the clean model's. Chapter 07.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -58,10 +57,8 @@ def planted(
     """A copy of a synthetic corpus with dials turned, and its store; what is there is opened.
 
     The people are the corpus's (its seed and number of subjects), the backend and size the store's.
-    `dials` `ALL_OFF` makes the clean copy. Copies lie under `<results>/planted/`. Labels do not
-    depend on the head's pose, so copies have equal labels and would have equal fingerprints: a
-    copy's counts its dials in, which keeps its store, caches and runs apart. Raises
-    InterventionError for a corpus without truth. Chapter 07.
+    `dials` `ALL_OFF` makes the clean copy. Copies lie under `<results>/planted/`.
+    Raises InterventionError for a corpus without truth. Chapter 07.
     """
     made = settings_of(corpus)
     folder = Path(results or ROOT / "results")
@@ -71,9 +68,7 @@ def planted(
         root, frames, made.subjects, made.seed, made.width, made.height, workers, dials,
         progress=False,
     )  # fmt: skip
-    opened = open_corpus(corpus.dataset.name, root, results=folder)
-    key = hashlib.sha256(f"{opened.fingerprint} {asdict(dials)}".encode()).hexdigest()
-    opened = replace(opened, fingerprint=key)
+    opened = open_corpus(corpus.dataset.name, root, results=folder, threshold=corpus.threshold)
     meta = store.meta
     return opened, registered(opened, meta["backend"], folder, size=meta["size"], workers=workers)
 

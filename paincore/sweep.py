@@ -165,6 +165,7 @@ class Sweep:
                 self.results,
                 device,
                 keep_weights or keeps_weights(configuration),
+                store.threshold,
             )
             for configuration in configurations
             for seed in range(seeds)

@@ -9,9 +9,9 @@
 Folders may stand doubled (`Images/Images`) and in any case, and `AAM_landmarks` in any spelling
 that begins with "AAM". Landmarks and sequence labels may be absent. Only subjects' and sequences'
 folders must be named as above: they say who is seen. Nothing here writes, and no picture is
-decoded: of a PNG only the header and the end are looked at, so black or undecodable pictures are
-found later, when they are decoded. Source: Lucey et al., "Painful data: the UNBC-McMaster shoulder
-pain expression archive database", FG 2011.
+decoded: it is hashed, and of a PNG only the header and the end are looked at, so black or
+undecodable pictures are found later, when they are decoded. Source: Lucey et al., "Painful data:
+the UNBC-McMaster shoulder pain expression archive database", FG 2011.
 """
 
 import hashlib
@@ -25,8 +25,8 @@ import numpy as np
 import pandas as pd
 
 from paincore import PaincoreError, labels
-from paincore.facs import AUS, pspi_from_table
-from paincore.frames import FRAMES, KEYS, LIMBS, MOVEMENTS, SEQUENCE_LABELS, with_pain
+from paincore.facs import AUS
+from paincore.frames import FRAMES, KEYS, LIMBS, MOVEMENTS, SEQUENCE_LABELS, with_derived
 
 SUBJECT_FOLDER = re.compile(r"\d{3}-([a-z]{2}\d{3})", re.ASCII)
 SEQUENCE_FOLDER = re.compile(r"[A-Za-z0-9_-]+")
@@ -46,6 +46,10 @@ READERS = {
 MISSING = {"image": "missing_image", "pspi": "missing_label", "facs": "missing_label"}
 PNG_START = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
 PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
+HASHED = ("image", "landmarks")
+"""Trees whose files' bytes are hashed: the table holds what the others say, not these."""
+NO_TIME = 631_152_000 * 10**9
+"""1990, in nanoseconds: file systems without times give 1970 or 1980."""
 PNG_SHORTEST = len(PNG_START) + 17 + len(PNG_END)  # 17: the header's 13 bytes and its checksum
 
 
@@ -60,7 +64,7 @@ class Listing:
     `folders` maps a tree ("image", "pspi", "facs", "landmarks", "vas" ...) to its folder relative
     to `root`; `files` maps (subject folder, sequence) to tree to frame numbers (sequence labels:
     frame 0); `ignored` has a sentence for each entry that the layout does not explain; `stamp` is
-    a SHA-256 over every file's name, size and time of change.
+    a SHA-256 over every file's name, size and times; `newest` is the latest of these, in ns.
     """
 
     root: Path
@@ -68,6 +72,12 @@ class Listing:
     files: dict[tuple[str, str], dict[str, set[int]]] = field(default_factory=dict)
     ignored: list[str] = field(default_factory=list)
     stamp: "hashlib._Hash" = field(default_factory=hashlib.sha256)
+    newest: int = 0
+
+    @property
+    def tells_changes(self) -> bool:
+        """Whether the file system keeps times, so that an equal `stamp` means equal files."""
+        return self.newest > NO_TIME
 
 
 def list_corpus(root: Path) -> Listing:
@@ -185,8 +195,14 @@ def _trees(listing: Listing, path: str, sequence: str) -> dict[str, set[int]]:
 
 def _stamp(listing: Listing, folder: str, entry: os.DirEntry) -> None:
     status = entry.stat()
-    line = f"{folder}/{entry.name} {status.st_size} {status.st_mtime_ns}\n"
-    listing.stamp.update(line.encode())
+    times = _times(status)
+    listing.stamp.update(f"{folder}/{entry.name} {status.st_size} {times}\n".encode())
+    listing.newest = max(listing.newest, *times)
+
+
+def _times(status: os.stat_result) -> tuple[int, int]:
+    """When the content and, which no program can set back, when anything of a file changed."""
+    return status.st_mtime_ns, status.st_ctime_ns
 
 
 def _frame_number(name: str, sequence: str, suffix: str) -> int:
@@ -217,14 +233,15 @@ def _check_subjects(listing: Listing) -> None:
         )
 
 
-def read_frames(listing: Listing) -> tuple[pd.DataFrame, list[str]]:
+def read_frames(listing: Listing) -> tuple[pd.DataFrame, list[str], dict[str, str]]:
     """Read labels and check pictures of every frame listed: a table that obeys `FRAMES`.
 
     A frame with a fault keeps its row, and `state` and `problem` tell it. The second value holds a
-    sentence for each sequence label that cannot be read; the label is NaN then. Used in chapter 01,
-    through `open_corpus`.
+    sentence for each sequence label that cannot be read; the label is NaN then. The third has for
+    each tree of `HASHED` a SHA-256 over its files' names and bytes, wherever the corpus lies.
     """
     rows, aus, problems = [], [], []
+    digests = {tree: hashlib.sha256() for tree in HASHED}
     for (folder, sequence), trees in sorted(listing.files.items()):
         numbers = set().union(*(trees.get(tree, ()) for tree in ("image", "pspi", "facs")))
         if not numbers:
@@ -232,10 +249,10 @@ def read_frames(listing: Listing) -> tuple[pd.DataFrame, list[str]]:
         shared = _sequence_columns(folder, sequence)
         shared |= _sequence_labels(listing, folder, sequence, problems)
         for number in range(1, max(numbers) + 1):
-            row, coded = _read_frame(listing, folder, sequence, number)
+            row, coded = _read_frame(listing, folder, sequence, number, digests)
             rows.append(shared | row)
             aus.append(coded)
-    return _table(rows, aus), problems
+    return _table(rows, aus), problems, {tree: sha.hexdigest() for tree, sha in digests.items()}
 
 
 def read_landmarks(root: Path, landmarks: str) -> np.ndarray:
@@ -249,20 +266,17 @@ def read_landmarks(root: Path, landmarks: str) -> np.ndarray:
         raise CorpusError(f"{Path(root) / landmarks}: {error}") from error
 
 
-def check_png(path: str) -> tuple[str, str]:
+def check_png(content: bytes) -> tuple[str, str]:
     """State and problem of a picture from its PNG header and end chunk, ("ok", "") if it is whole.
 
-    Nothing is decoded: W3C Portable Network Graphics, sections 5.2 to 5.6. Used in chapter 01.
+    Nothing is decoded: W3C Portable Network Graphics, sections 5.2 to 5.6.
     """
-    with open(path, "rb", buffering=0) as file:  # noqa: PTH123 (three times as fast as Path.open)
-        start = file.read(PNG_SHORTEST)
-        if not start.startswith(PNG_START[: len(start)]):
-            return "not_png", "does not begin like a PNG file"
-        if len(start) < PNG_SHORTEST:
-            return "truncated", f"is cut short at {len(start)} bytes"
-        file.seek(-len(PNG_END), os.SEEK_END)
-        if file.read() != PNG_END:
-            return "truncated", "does not end with a PNG file's end chunk: it is cut short"
+    if not content.startswith(PNG_START[: len(content)]):
+        return "not_png", "does not begin like a PNG file"
+    if len(content) < PNG_SHORTEST:
+        return "truncated", f"is cut short at {len(content)} bytes"
+    if not content.endswith(PNG_END):
+        return "truncated", "does not end with a PNG file's end chunk: it is cut short"
     return "ok", ""
 
 
@@ -293,9 +307,12 @@ def _sequence_labels(listing: Listing, folder: str, sequence: str, problems: lis
 
 
 def _read_frame(
-    listing: Listing, folder: str, sequence: str, frame: int
+    listing: Listing, folder: str, sequence: str, frame: int, digests: dict
 ) -> tuple[dict, dict | None]:
-    """The columns that one frame has of its own, and its coded AUs (None if unreadable)."""
+    """The columns that one frame has of its own, and its coded AUs (None if unreadable).
+
+    Its picture and landmarks are added to `digests`.
+    """
     present = {tree for tree, frames in listing.files[folder, sequence].items() if frame in frames}
     stem = f"{folder}/{sequence}/{sequence}{frame:03d}"
     values, faults = {}, []
@@ -307,6 +324,11 @@ def _read_frame(
             state, reason = MISSING[tree], "is missing"
         if state != "ok":
             faults.append((state, f"{path} {reason}"))
+    if "landmarks" in present:  # what is wrong with them is for those to say who use them
+        path = f"{listing.folders['landmarks']}/{stem}{SUFFIX['landmarks']}"
+        values["landmarks"], _, _ = _read_file(listing.root, "landmarks", path)
+    for tree in present & digests.keys():
+        digests[tree].update(f"{stem} {values[tree]}\n".encode())
     state = faults[0][0] if faults else "ok"
     row = {
         "frame": frame,
@@ -321,13 +343,16 @@ def _read_frame(
     return row, values.get("facs")
 
 
-def _read_file(root: Path, tree: str, path: str) -> tuple[float | dict | None, str, str]:
-    """The value of one file (None of a picture), its state and the reason for it."""
+def _read_file(root: Path, tree: str, path: str) -> tuple[float | dict | str | None, str, str]:
+    """The value of one file (of `HASHED` its SHA-256), its state and the reason for it."""
     try:
-        if tree == "image":
-            return None, *check_png(f"{root}/{path}")
-        with open(f"{root}/{path}", "rb", buffering=0) as file:  # noqa: PTH123 (speed, as above)
-            return READERS[tree](file.read()), "ok", ""
+        # Three times as fast as Path.open.
+        with open(f"{root}/{path}", "rb", buffering=0) as file:  # noqa: PTH123
+            content = file.read()
+        if tree in HASHED:
+            state = check_png(content) if tree == "image" else ("ok", "")
+            return hashlib.sha256(content).hexdigest(), *state
+        return READERS[tree](content), "ok", ""
     except ValueError as error:
         return None, f"bad_{tree}", f"cannot be used: {error}"
     except OSError as error:
@@ -348,7 +373,5 @@ def _table(rows: list[dict], coded: list[dict | None]) -> pd.DataFrame:
         ],
         axis=1,
     )
-    table["pspi_facs"] = pspi_from_table(table)
-    table["pspi_difference"] = table["pspi"] - table["pspi_facs"]
-    table = with_pain(table).sort_values(KEYS, ignore_index=True)
+    table = with_derived(table).sort_values(KEYS, ignore_index=True)
     return FRAMES.validate(table)

@@ -7,6 +7,7 @@ import pytest
 from dask.distributed import LocalCluster
 from scipy.special import expit
 
+from paincore import baselines
 from paincore.baselines import (
     BASELINES,
     FEATURES,
@@ -94,6 +95,18 @@ def test_features_are_computed_once_and_again_if_the_file_is_damaged(
     for name in FEATURES:
         assert np.array_equal(known[name], again[name], equal_nan=True)
         assert np.array_equal(known[name], mended[name], equal_nan=True)
+
+
+def test_features_of_corrected_landmarks_are_computed_anew(
+    drawn_corpus, store, known, results, monkeypatch
+):
+    def measure(*_):
+        raise InterruptedError
+
+    monkeypatch.setattr(baselines, "_measure", measure)
+    features(drawn_corpus, store, results)
+    with pytest.raises(InterruptedError):
+        features(replace(drawn_corpus, landmarks_sha256="corrected"), store, results)
 
 
 def test_a_store_of_another_corpus_is_refused(drawn_corpus, store, results):

@@ -1,5 +1,6 @@
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import nbformat
@@ -12,7 +13,8 @@ from paincore import chapters
 from paincore.chapters import ChapterError, ParameterError, check_parameters, execute_chapters
 from paincore.cluster import SHARED
 from paincore.corpus import compare_counts, open_corpus
-from paincore.pages import SYNTHETIC, banner, write_build
+from paincore.manifest import Expected
+from paincore.pages import SYNTHETIC, banner, write_build, write_title
 
 NOTEBOOKS = sorted(chapters.NOTEBOOKS.glob("*.ipynb"))
 SETTINGS = ["profile", "dataset", "data_root", "results", "device", "scheduler", "seeds"]
@@ -198,10 +200,20 @@ def test_a_chapter_runs_unchanged_on_a_corpus_in_unbcs_layout(
 def test_a_page_on_real_data_says_what_it_was_computed_on(miniature, tmp_path):
     corpus = open_corpus("unbc", miniature.root, results=tmp_path)
     said = banner(corpus)
-    assert "12 frames of\n2 people" in said
+    assert corpus.label in said
     counts = compare_counts(corpus.frames, corpus.dataset.expected)
     assert f"Of the {len(counts)} counts" in said
     assert "Synthetic" not in said
+    entry = corpus.dataset.model_copy(update={"expected": Expected()})
+    assert "counts" not in banner(replace(corpus, dataset=entry))
+
+
+def test_the_title_page_calls_no_other_corpus_the_archive(miniature, tmp_path):
+    corpus = open_corpus("unbc", miniature.root, results=tmp_path)
+    write_title(corpus, "smoke", tmp_path)
+    _, caption = (tmp_path / "title.md").read_text().split("{figure}")
+    assert "12 frames of 2 people" in caption and corpus.label in caption
+    assert corpus.dataset.title not in caption
 
 
 def test_the_page_on_this_build_has_a_row_for_each_chapter_and_stays_the_same(folder):

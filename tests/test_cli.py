@@ -51,7 +51,7 @@ def test_verify_tells_what_differs_from_the_expected_counts_and_fails(run, minia
 
 
 def test_verify_passes_a_corpus_that_is_as_expected(run, miniature, tmp_path, monkeypatch):
-    frames, _ = index(miniature.root, tmp_path)
+    frames, _, _ = index(miniature.root, tmp_path)
     (miniature.root / "Truth").mkdir()
     frames[["subject", "sequence", "frame"]].to_parquet(miniature.root / "Truth/frames.parquet")
     notes = {"version": 1, "pixels_sha256": pixels_sha256(miniature.root)}

@@ -1,5 +1,8 @@
 import json
+import os
 import shutil
+import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +10,8 @@ import pandas as pd
 import pytest
 
 from paincore import corpus as corpus_module
-from paincore.corpus import compare_counts, fingerprint, index, open_corpus
+from paincore import facs, unbc
+from paincore.corpus import compare_counts, index, label_fingerprint, open_corpus
 from paincore.frames import FRAMES
 from paincore.manifest import Expected, dataset_named
 from paincore.unbc import CorpusError
@@ -24,7 +28,7 @@ def synthetic(miniature: Miniature) -> Miniature:
     """The miniature with what tells a synthetic corpus from a real one."""
     truth = miniature.root / "Truth"
     truth.mkdir()
-    frames, _ = index(miniature.root, miniature.root.parent)
+    frames, _, _ = index(miniature.root, miniature.root.parent)
     frames[["subject", "sequence", "frame"]].assign(felt_pain=True).to_parquet(
         truth / "frames.parquet"
     )
@@ -79,10 +83,10 @@ def test_a_changed_label_is_seen_through_the_cache(miniature, results):
 
 
 def test_a_damaged_cache_is_written_anew(miniature, results):
-    first, _ = index(miniature.root, results)
+    first, _, _ = index(miniature.root, results)
     (cache,) = (results / "index").iterdir()
     cache.write_bytes(cache.read_bytes()[:100])
-    second, _ = index(miniature.root, results)
+    second, _, _ = index(miniature.root, results)
     pd.testing.assert_frame_equal(first, second)
     assert [path.name for path in (results / "index").iterdir()] == [cache.name]
 
@@ -112,12 +116,87 @@ def test_the_fingerprint_does_not_depend_on_where_the_corpus_lies(miniature, res
     ("column", "value"), [("au50", 1), ("pspi", np.nan), ("frame", 99), ("state", "bad_facs")]
 )
 def test_the_fingerprint_changes_with_keys_labels_and_states(miniature, results, column, value):
-    frames, _ = index(miniature.root, results)
+    frames, _, _ = index(miniature.root, results)
     changed = frames.copy()
     changed.loc[11, column] = value
-    assert fingerprint(frames, "1") == fingerprint(frames.copy(), "1")
-    assert fingerprint(frames, "1") != fingerprint(changed, "1")
-    assert fingerprint(frames, "1") != fingerprint(frames, "2")
+    assert label_fingerprint(frames, "1") == label_fingerprint(frames.copy(), "1")
+    assert label_fingerprint(frames, "1") != label_fingerprint(changed, "1")
+    assert label_fingerprint(frames, "1") != label_fingerprint(frames, "2")
+
+
+def test_pictures_that_changed_under_the_same_labels_are_another_corpus(miniature, results):
+    before = open_corpus("unbc", miniature.root, results=results)
+    change_with_size_and_time_kept(miniature.picture(2))
+    after = open_corpus("unbc", miniature.root, results=results)
+    pd.testing.assert_frame_equal(before.frames, after.frames)
+    assert before.fingerprint != after.fingerprint
+
+
+def test_corrected_landmarks_are_noticed_and_leave_what_does_not_rest_on_them(miniature, results):
+    before = open_corpus("unbc", miniature.root, results=results)
+    change_with_size_and_time_kept(miniature.landmarks(2))
+    after = open_corpus("unbc", miniature.root, results=results)
+    assert before.landmarks_sha256 != after.landmarks_sha256
+    assert before.fingerprint == after.fingerprint
+
+
+def change_with_size_and_time_kept(path: Path) -> None:
+    """Change a byte in the middle, as an editor and `touch --date` would."""
+    content, status = bytearray(path.read_bytes()), path.stat()
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def test_where_only_times_changed_one_warning_says_so_and_results_are_kept(miniature, results):
+    first = open_corpus("unbc", miniature.root, results=results)
+    os.utime(miniature.picture(2))
+    with pytest.warns(UserWarning, match=f"{miniature.root}: times of files have changed") as told:
+        second = open_corpus("unbc", miniature.root, results=results)
+    assert len(told) == 1
+    assert first.fingerprint == second.fingerprint
+    change_with_size_and_time_kept(miniature.picture(2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        open_corpus("unbc", miniature.root, results=results)  # a picture changed
+        open_corpus("unbc", miniature.root, results=results)  # nothing changed
+
+
+def test_a_file_system_without_times_has_the_corpus_read_each_time(miniature, results, monkeypatch):
+    monkeypatch.setattr(unbc, "_times", lambda status: (0, 0))
+    before = open_corpus("unbc", miniature.root, results=results)
+    change_with_size_and_time_kept(miniature.picture(2))
+    after = open_corpus("unbc", miniature.root, results=results)
+    assert before.fingerprint != after.fingerprint
+    miniature.pspi(1).write_text(miniature.pspi(1).read_text().replace("0.0", "1.0"))
+    corrected = open_corpus("unbc", miniature.root, results=results)
+    assert corrected.frames["pspi"].sum() == after.frames["pspi"].sum() + 1
+
+
+def test_another_formula_of_pspi_reaches_a_cached_table(miniature, results, monkeypatch):
+    open_corpus("unbc", miniature.root, results=results)
+    monkeypatch.setattr(facs, "pspi", lambda au4, *_: au4)
+    frames = open_corpus("unbc", miniature.root, results=results).frames
+    np.testing.assert_array_equal(frames["pspi_facs"], frames["au4"])
+    np.testing.assert_array_equal(frames["pspi_difference"], frames["pspi"] - frames["au4"])
+
+
+# What the data are called
+
+
+def test_a_corpus_is_called_by_its_entry_only_if_it_is_as_large(miniature, results):
+    corpus = open_corpus("unbc", miniature.root, results=results)
+    assert "2 subjects, 12 frames" in corpus.label and "not the archive" in corpus.label
+    assert corpus.dataset.title not in corpus.label
+    counts = {"subjects": 2, "sequences": 3, "frames": 12}
+    for changed, same in (({}, True), ({"frames": 13}, False), ({"sequences": 4}, False)):
+        expected = Expected(**counts | changed, longest_sequence=99)
+        entry = corpus.dataset.model_copy(update={"expected": expected})
+        assert (replace(corpus, dataset=entry).label == entry.title) == same
+
+
+def test_a_synthetic_corpus_is_called_synthetic_whatever_its_size(synthetic, results):
+    assert open_corpus("synthetic", synthetic.root, results=results).label == "synthetic"
 
 
 # What is refused
@@ -169,7 +248,7 @@ def test_a_damaged_truth_is_refused_by_name(synthetic, results, name):
 
 
 def test_counts_that_differ_from_the_manifest_are_told_one_by_one(miniature, results):
-    frames, _ = index(miniature.root, results)
+    frames, _, _ = index(miniature.root, results)
     expected = Expected(
         subjects=2,
         sequences=3,

@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 from pandera.errors import SchemaError, SchemaErrors
 
-from paincore.frames import FRAMES, with_pain
+from paincore.frames import FRAMES, with_derived
 from paincore.unbc import list_corpus, read_frames
 
 
@@ -28,12 +28,12 @@ def test_the_table_takes_no_column_that_is_not_defined(frames):
 
 def test_pain_is_unknown_where_pspi_is(frames):
     frames.loc[0, "pspi"] = float("nan")
-    pain = with_pain(frames)["pain"]
+    pain = with_derived(frames)["pain"]
     assert pain.isna().to_list() == [True] + [False] * 11
     assert pain[1:3].to_list() == [True, True]
 
 
 def test_a_threshold_leaves_the_table_that_it_was_given_alone(frames):
-    stricter = with_pain(frames, threshold=4)
+    stricter = with_derived(frames, threshold=4)
     assert stricter["pain"].sum() == 1
     assert frames["pain"].sum() == 2

@@ -1,12 +1,17 @@
+import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from paincore import jobs
 from paincore.configuration import configure
+from paincore.facs import AUS
+from paincore.framestore import open_store
 from paincore.jobs import Job, in_order, rests_alike_on, train_on_worker, unlike
-from paincore.runs import RunError
+from paincore.runs import RunError, open_run, runs_folder
+from paincore.task import Task
 from tests.trainable import fold_of, write_store_with_a_signal
 
 QUICK = {"backbone": "random", "unfrozen_layers": 2, "learning_rate": 1e-3}
@@ -37,6 +42,22 @@ def job_of(opened, fold, results, **changes) -> Job:
     return replace(
         Job(opened.folder, alike, one, fold, 0, results, "cpu", keep_weights=False), **changes
     )
+
+
+def test_a_worker_trains_on_the_threshold_of_the_store_that_was_opened(folds, store, tmp_path):
+    """PSPI 2 where the other store has no pain and 5 where it has: all is pain at threshold 0."""
+    folder = shutil.copytree(store.folder, tmp_path / "store")
+    pspi = store.frames["pain"].map({True: 5.0, False: 2.0}).astype(float)
+    aus = {f"au{au}": 0.0 for au in AUS}
+    store.frames.assign(pspi=pspi, **aus).to_parquet(folder / "frames.parquet")
+    stricter = open_store(folder, threshold=2)
+    assert open_store(folder).frames["pain"].all()
+    job = job_of(stricter, folds[0], tmp_path, threshold=stricter.threshold)
+    assert train_on_worker(job) is None
+    task = Task(stricter, job.configuration, folds[0], 0, torch.device("cpu"))
+    run = open_run(runs_folder(tmp_path) / task.key)
+    expected = store.frames["pain"].to_numpy(bool)[folds[0].test]
+    np.testing.assert_array_equal(run.predictions["pain"], expected)
 
 
 @pytest.mark.parametrize("name", ["paincore's deciding source", "torch", "the store"])

@@ -221,7 +221,7 @@ def test_labels_that_cannot_be_read_leave_unknowns_and_not_zeros(miniature):
 
 def test_a_sequence_label_that_cannot_be_read_is_reported_and_unknown(miniature):
     miniature.rating("VAS").write_text("3 4")
-    frames, problems = read_frames(list_corpus(miniature.root))
+    frames, problems, _ = read_frames(list_corpus(miniature.root))
     assert len(problems) == 1
     assert "VAS/042-ll042/ll042t1aaaff.txt cannot be used: 2 values" in problems[0]
     assert frames.loc[frames["sequence"] == SEQUENCE, "vas"].isna().all()
@@ -230,7 +230,7 @@ def test_a_sequence_label_that_cannot_be_read_is_reported_and_unknown(miniature)
 def test_a_file_that_the_system_refuses_to_read_is_set_aside(miniature):
     listing = list_corpus(miniature.root)
     miniature.pspi(2).unlink()
-    frames, _ = read_frames(listing)
+    frames, _, _ = read_frames(listing)
     assert frames["state"].value_counts().to_dict() == {"ok": 11, "unreadable": 1}
 
 
@@ -253,7 +253,7 @@ def test_any_bytes_in_a_file_end_in_a_counted_state(miniature, content, file):
     path = miniature.rating("OPR") if file == "rating" else getattr(miniature, file)(1)
     whole = path.read_bytes()
     path.write_bytes(content)
-    frames, problems = read_frames(list_corpus(miniature.root))
+    frames, problems, _ = read_frames(list_corpus(miniature.root))
     path.write_bytes(whole)
     assert len(frames) == 12
     assert set(frames["state"]) <= set(STATES)

@@ -11,7 +11,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from threading import get_ident
@@ -35,7 +35,8 @@ from paincore.framestore import (
 )
 from paincore.manifest import ROOT
 from paincore.profiles import DEFAULT_PROFILE, profile_named
-from paincore.registration.backends import Backend, load_backend
+from paincore.registration import backends
+from paincore.registration.backends import TAKE_LANDMARKS, Backend, load_backend
 from paincore.registration.faces import (
     EXTREME_YAW,
     STATES,
@@ -89,20 +90,22 @@ def registered(
     02 and on.
     """
     backend = backend or profile_named(profile).backend
-    key = fingerprint(corpus.fingerprint, backend, size, device)
+    read = read_by(corpus, backend)
+    key = fingerprint(read, backend, size)
     folder = Path(results or ROOT / "results") / "stores"
     out = folder / f"{corpus.dataset.name}-{backend}-{key[:12]}"
-    return register(
+    store = register(
         corpus.frames,
         out,
         backend,
         size,
         workers,
         root=corpus.root,
-        corpus_fingerprint=corpus.fingerprint,
+        corpus_fingerprint=read,
         device=device,
         scheduler=scheduler,
     )
+    return replace(store, frames=_as_now(store.frames, corpus.frames), threshold=corpus.threshold)
 
 
 def register(
@@ -123,12 +126,15 @@ def register(
     store of the same settings is opened at once, an unfinished one is finished. `scheduler` and
     `workers` are those of `paincore.cluster.connect`, `device` is PyTorch's for `prnet`.
     Raises StoreError where `out` holds something else or cannot be written, RegistrationError
-    naming the pictures on which a backend fails. The paper's section 3.2; used by chapter 02.
+    naming the pictures on which a backend fails, and what `load_backend` raises, which a whole
+    store has no need of. The paper's section 3.2.
     """
-    key = fingerprint(corpus_fingerprint, backend, size, device)
+    key = fingerprint(corpus_fingerprint, backend, size)
     settings = Settings(str(Path(root).resolve()), backend, size, device, key)
     out = Path(out).resolve()
     partial = out.with_name(f"{out.name}.partial")
+    if not out.exists():
+        load_backend(backend, device)  # raises here, before a worker does
     with _disk(out, len(frames), size):
         out.parent.mkdir(parents=True, exist_ok=True)
         held = FileLock(out.with_name(f".{out.name}.lock")).acquire()
@@ -144,11 +150,27 @@ def register(
     return open_store(out)
 
 
-@lru_cache
-def fingerprint(corpus_fingerprint: str, backend: str, size: int, device: str) -> str:
-    """The store's fingerprint: a SHA-256 over corpus, backend and its files, size and version."""
-    parts = [VERSION, corpus_fingerprint, backend, size, load_backend(backend, device).fingerprint]
+def read_by(corpus: Corpus, backend: str) -> str:
+    """What a backend reads of a corpus, as a fingerprint: landmarks only if it takes them."""
+    landmarks = corpus.landmarks_sha256 if backend in TAKE_LANDMARKS else ""
+    return f"{corpus.fingerprint}{landmarks}"
+
+
+def fingerprint(corpus_fingerprint: str, backend: str, size: int) -> str:
+    """The store's fingerprint: a SHA-256 over corpus (see `read_by`), backend and its files, size
+    and version."""
+    parts = [VERSION, corpus_fingerprint, backend, size, backends.fingerprint(backend)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _as_now(stored: pd.DataFrame, frames: pd.DataFrame) -> pd.DataFrame:
+    """A store's table, in which all but what registration found is the corpus's of today.
+
+    Equal fingerprints do not mean equal tables: the threshold of pain, the formula of PSPI and the
+    spelling of the folders may have changed.
+    """
+    now = frames.reset_index(drop=True).drop(columns=["state", "problem"])
+    return now.join(stored[[name for name in stored if name not in now]])
 
 
 def states_table(frames: pd.DataFrame) -> pd.DataFrame:

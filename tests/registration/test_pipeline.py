@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -7,12 +8,14 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from paincore.corpus import open_corpus
 from paincore.framestore import FRAMES as TABLE
 from paincore.framestore import IMAGES, StoreError, open_store
-from paincore.registration import pipeline, states_table
-from paincore.registration.backends import load_backend
+from paincore.registration import pipeline, registered, states_table
+from paincore.registration.backends import BACKENDS, load_backend
 from paincore.registration.faces import (
     Picture,
     RegistrationError,
@@ -209,6 +212,49 @@ def test_a_folder_that_cannot_be_made_is_an_error_that_names_it(small_corpus, tm
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match=r"file/store cannot be written"):
         small_corpus.register(tmp_path / "file" / "store")
+
+
+def test_a_store_follows_what_its_backend_reads(miniature, tmp_path):
+    def stores():
+        corpus = open_corpus("unbc", miniature.root, results=tmp_path)
+        return {
+            name: pipeline.fingerprint(pipeline.read_by(corpus, name), name, 64)
+            for name in BACKENDS
+        }
+
+    first = stores()
+    miniature.landmarks(2).write_text("3 4\n" * 66)
+    second = stores()
+    assert {name for name in BACKENDS if first[name] != second[name]} == {"landmarks", "prnet"}
+    miniature.picture(2).write_bytes(miniature.picture(2).read_bytes() + b"\0")
+    assert not set(second.values()) & set(stores().values())
+
+
+def test_a_store_that_is_there_has_the_corpus_s_columns_of_today(miniature, tmp_path):
+    def opened(root, threshold=0):
+        return registered(
+            open_corpus("unbc", root, results=tmp_path, threshold=threshold),
+            "landmarks",
+            tmp_path,
+            size=16,
+            workers=1,
+        )
+
+    first = opened(miniature.root)
+    assert first.frames.loc[first.frames["pain"], "frame"].tolist() == [2, 3]
+    stricter = opened(miniature.root, 4)
+    assert stricter.folder == first.folder
+    assert stricter.frames.loc[stricter.frames["pain"], "frame"].tolist() == [3]
+    assert open_store(stricter.folder, stricter.threshold).frames["pain"].sum() == 1
+    moved = shutil.copytree(miniature.root / "Images", tmp_path / "moved/Images/Images").parents[1]
+    shutil.copytree(miniature.root / "Frame_Labels", moved / "Frame_Labels")
+    shutil.copytree(miniature.root / "Sequence_Labels", moved / "Sequence_Labels")
+    shutil.copytree(miniature.root / "AAM_landmarks", moved / "AAM_landmarks")
+    doubled = opened(moved)
+    assert doubled.folder == first.folder
+    assert all((moved / image).is_file() for image in doubled.frames["image"])
+    added = [*first.frames.columns[-9:]]
+    pd.testing.assert_frame_equal(first.frames[added], doubled.frames[added])
 
 
 @pytest.mark.parametrize(
