@@ -55,7 +55,7 @@ def tried(ablation: Ablation, step: str) -> list[Tried]:
             _name(step, value),
             configuration,
             f1_of(ablation, configuration),
-            printed(ablation.model, step, value),
+            paper.PRINTED_F1.get((ablation.model, step, value)),
             configuration == kept,
         )
         for value, configuration in values
@@ -79,13 +79,6 @@ def _by_fold(ablation: Ablation, configuration: Configuration, score: str) -> pd
     if configuration not in ablation.predictions:
         return pd.Series(dtype=np.float64)
     return fold_values(ablation.predictions[configuration], score)
-
-
-def printed(model: str, step: str, value: float | None) -> float | None:
-    """The paper's mean F1; `value` None is without SAM or Mixup, at its own best rate."""
-    if value is None:
-        return paper.PRINTED_F1[model, "rate", paper.CHOSEN[model]["learning_rate"]]
-    return paper.PRINTED_F1.get((model, step, value))
 
 
 def _label(step: str, value: float | None) -> str:

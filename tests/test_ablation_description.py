@@ -64,24 +64,6 @@ def test_the_papers_choice_is_named_where_it_is_kept_and_not_best():
     assert description.tried(found["vit"], "layers")[-1].kept
 
 
-def test_of_the_papers_values_only_those_in_its_text_are_printed(known):
-    printed = {
-        (model, step): [one.printed for one in description.tried(known[model], step)]
-        for model in ("vit", "vivit")
-        for step in ("layers", "rate", "sam", "mixup")
-    }
-    assert printed == {
-        ("vit", "layers"): [None, None, 0.45, None, None, 0.47],
-        ("vivit", "layers"): [None, None, 0.55, None, None, 0.53],
-        ("vit", "rate"): [None, None, None, 0.55, 0.50],
-        ("vivit", "rate"): [None, None, 0.55, None, 0.49],
-        ("vit", "sam"): [0.55, 0.50],
-        ("vivit", "sam"): [0.55, 0.40],
-        ("vit", "mixup"): [0.55, None, None, 0.52],
-        ("vivit", "mixup"): [0.55, None, None, 0.52],
-    }
-
-
 def test_sam_is_told_with_sign_interval_and_folds(known):
     sentence = description.step_sentences(known, "sam")[0]
     gain = np.array([0, 0, 0, 0, f1(4) - f1(2)])
