@@ -43,6 +43,11 @@ class Corpus:
     fingerprint: str
     truth: pd.DataFrame | None
 
+    @property
+    def label(self) -> str:
+        """What the data is."""
+        return self.dataset.title
+
 
 def open_corpus(
     dataset: str | None = None,
