@@ -44,6 +44,17 @@ NBSP = "\N{NO-BREAK SPACE}"
 SPLITS = rf"(?<=\d) (?=±)|(?<=±) (?=\d)|(?<=,) (?=[+{MINUS}]?\d)"
 THEIRS = f"{paper.FOLDS} folds by people, {paper.SUBJECTS} subjects; ± over folds"
 UNVERIFIED = "not comparable until verified: split, subjects and ± are the cited work's own"
+TABLE_1_COLUMNS = (
+    "model",
+    "data",
+    "F1, folds",
+    "F1, pooled",
+    "AUC, folds",
+    "AUC, pooled",
+    "registration",
+    "backbone",
+    "protocol",
+)
 CONTRAST_COLUMNS = (
     "frames",
     "F1, pooled",
@@ -55,16 +66,19 @@ CONTRAST_COLUMNS = (
 )
 
 
-def protocol(store: FrameStore, folds: Sequence[Fold]) -> str:
-    """Split, subjects and what ± goes over, of this run."""
+def this_run(corpus, store: FrameStore, folds: Sequence[Fold], profile: str) -> dict[str, str]:
+    """What all rows of this run in Table 1 share: data and profile, folds and subjects."""
     people = {name for fold in folds for name in fold.test_subjects(store.frames)}
     design = folds[0].design.replace("_", " ")
-    return f"{len(folds)} folds ({design}), {len(people)} subjects; ± over folds"
+    return {
+        "data": f"{corpus.label} (this run, profile {profile})",
+        "protocol": f"{len(folds)} folds ({design}), {len(people)} subjects; ± over folds",
+    }
 
 
 def table_1(
-    corpus,
-    here: str,
+    here: Mapping[str, str],
+    backend: str,
     configurations: Mapping[str, Configuration],
     models: Mapping[str, pd.DataFrame | None],
     baselines: Mapping[str, pd.DataFrame],
@@ -72,18 +86,20 @@ def table_1(
 ) -> pd.DataFrame:
     """The paper's Table 1, a row of this run below each row of the paper's own, then baselines.
 
-    `here` is `protocol`; `configurations` and `models` have the names of `contrasts.counterparts`.
+    `here` is `this_run`, `backend` the registration's; `configurations` and `models` have the names
+    of `contrasts.counterparts`. Baselines use neither registered images nor a backbone.
     """
-    data = f"{corpus.dataset.name} (this run)"
     rows = []
     for row in paper.TABLE_1:
         own = row.name in configurations
-        rows.append(_printed(row, THEIRS if own else UNVERIFIED, own))
+        rows.append(_printed(row, own))
         if own:
-            name = f"{row.name} ({_settings(configurations[row.name])})"
-            rows.append(_row(name, data, here, models[row.name], draws))
-    rows += [_row(name, data, here, table, draws) for name, table in baselines.items()]
-    return _unbroken(pd.DataFrame(rows))
+            one = configurations[row.name]
+            made = {"registration": backend, "backbone": one.backbone, **here}
+            name = f"{row.name} ({_settings(one)})"
+            rows.append({"model": name} | _scores(models[row.name], draws) | made)
+    rows += [{"model": name} | _scores(each, draws) | here for name, each in baselines.items()]
+    return _unbroken(pd.DataFrame(rows, columns=TABLE_1_COLUMNS).fillna("-"))
 
 
 def _unbroken(table: pd.DataFrame) -> pd.DataFrame:
@@ -96,18 +112,19 @@ def _settings(configuration: Configuration) -> str:
     return configuration.title.removeprefix(MODELS[configuration.model]).strip()
 
 
-def _printed(row: paper.Result, protocol: str, own: bool) -> dict[str, str]:
+def _printed(row: paper.Result, own: bool) -> dict[str, str]:
     """A row of the paper's; what is the paper's own model has its settings."""
     auc = "-" if row.auc is None else number(row.auc)
-    return {
+    cells = {
         "model": f"{row.name} ({_their_settings(row.name)})" if own else row.name,
         "data": "UNBC-McMaster (the paper)",
         "F1, folds": "-" if row.f1 is None else f"{number(row.f1)} ± {number(row.f1_sd)}",
         "F1, pooled": NOT_PRINTED,
         "AUC, folds": f"{auc}, ± {NOT_PRINTED}" if own else auc,
         "AUC, pooled": NOT_PRINTED,
-        "protocol": protocol,
+        "protocol": THEIRS if own else UNVERIFIED,
     }
+    return cells | ({"registration": "PRNet", "backbone": "ViT-B/16"} if own else {})
 
 
 def _their_settings(name: str) -> str:
@@ -118,10 +135,8 @@ def _their_settings(name: str) -> str:
     )
 
 
-def _row(
-    name: str, data: str, protocol: str, predictions: pd.DataFrame | None, draws: pd.DataFrame
-) -> dict[str, str]:
-    """A row of this run's."""
+def _scores(predictions: pd.DataFrame | None, draws: pd.DataFrame) -> dict[str, str]:
+    """F1 and AUC of this run, over folds and pooled."""
     cells = {}
     for score, label in SHOWN.items():
         if predictions is None:
@@ -130,7 +145,7 @@ def _row(
         ends = bracket(*interval(bootstrap(predictions, draws, score)))
         cells[f"{label}, folds"] = spread(fold_values(predictions, score))
         cells[f"{label}, pooled"] = f"{number(pooled_value(predictions, score))} {ends}"
-    return {"model": name, "data": data} | cells | {"protocol": protocol}
+    return cells
 
 
 def spread_sentence(folds: int) -> str:

@@ -10,13 +10,11 @@ from paincore.configuration import configure
 from paincore.contrasts import Contrast, Planned, answer
 from paincore.experiments import Nested
 from paincore.folds import Fold
-from paincore.manifest import dataset_named
 from paincore.statistics import CorrectedT, Difference, Optimism, optimism, subject_draws
 from paincore.training_description import MINUS
 from tests.predicted import predictions
 from tests.test_experiments import peak, search
 
-SYNTHETIC = SimpleNamespace(dataset=dataset_named("synthetic"))
 CHOSEN = {
     "ViT-1": configure(unfrozen_layers=4, learning_rate=2e-3),
     "ViViT-1": configure(model="vivit", unfrozen_layers=2),
@@ -47,9 +45,8 @@ def table() -> pd.DataFrame:
     models = {"ViT-1": known(), "ViViT-1": known(), "ViViT-2": None}
     baselines = {"always pain": known().assign(probability=1.0)}
     draws = subject_draws(known(), count=200)
-    return plain(
-        description.table_1(SYNTHETIC, "2 folds, 4 subjects", CHOSEN, models, baselines, draws)
-    )
+    here = {"data": "made up (this run, profile smoke)", "protocol": "2 folds, 4 subjects"}
+    return plain(description.table_1(here, "landmarker", CHOSEN, models, baselines, draws))
 
 
 def test_the_papers_rows_say_what_it_prints_and_what_it_does_not(table):
@@ -71,17 +68,24 @@ def test_earlier_works_are_not_comparable_until_verified(table):
     assert earlier["protocol"].str.startswith("not comparable until verified").all()
 
 
-def test_this_runs_rows_stand_below_their_counterparts_and_say_synthetic(table):
+def test_this_runs_rows_stand_below_their_counterparts_and_name_what_they_were_made_with(table):
     names = table["model"].tolist()
     below = names.index("ViT-1 (12 layers, 2e-5)") + 1
-    row = table.iloc[below]
-    assert row["model"] == "ViT-1 (4 layers, 2e-3)"
-    assert row["data"] == "synthetic (this run)"
-    assert row["F1, folds"] == "0.75 ± 0.35"
-    assert row["F1, pooled"] == "0.75 [0.75, 0.75]"
-    assert row["protocol"] == "2 folds, 4 subjects"
+    assert table.iloc[below].to_dict() == {
+        "model": "ViT-1 (4 layers, 2e-3)",
+        "data": "made up (this run, profile smoke)",
+        "F1, folds": "0.75 ± 0.35",
+        "F1, pooled": "0.75 [0.75, 0.75]",
+        "AUC, folds": "0.75 ± 0.35",
+        "AUC, pooled": "0.75 [0.75, 0.75]",
+        "registration": "landmarker",
+        "backbone": "movement",
+        "protocol": "2 folds, 4 subjects",
+    }
+    assert table.iloc[below - 1][["registration", "backbone"]].tolist() == ["PRNet", "ViT-B/16"]
     assert names[-1] == "always pain"
-    assert table["data"].str.contains("synthetic").sum() == 4
+    assert table.iloc[-1][["registration", "backbone"]].tolist() == ["-", "-"]
+    assert table["data"].str.contains("this run").sum() == 4
 
 
 def test_a_counterpart_of_which_a_run_failed_says_so(table):
@@ -95,12 +99,15 @@ def test_numbers_are_not_split_over_lines():
     assert [text.count(description.NBSP) for text in kept] == [2, 1, 0]
 
 
-def test_the_protocol_counts_folds_and_the_people_that_are_answer():
+def test_a_run_is_named_by_its_data_profile_folds_and_the_people_that_are_answer():
     store = SimpleNamespace(frames=pd.DataFrame({"subject": ["a", "a", "b", "c"]}))
     rows = np.arange(4)
     folds = [Fold("pair_and_shuffle", 1, rows[2:], rows[:2]), Fold("x", 2, rows[:2], rows[2:])]
-    said = description.protocol(store, folds)
-    assert said == "2 folds (pair and shuffle), 3 subjects; ± over folds"
+    corpus = SimpleNamespace(label="two people of a clinic")
+    assert description.this_run(corpus, store, folds, "paper") == {
+        "data": "two people of a clinic (this run, profile paper)",
+        "protocol": "2 folds (pair and shuffle), 3 subjects; ± over folds",
+    }
 
 
 def test_what_five_folds_can_tell_of_a_spread_and_of_ranks():
