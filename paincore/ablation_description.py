@@ -14,7 +14,7 @@ import pandas as pd
 from paincore import paper
 from paincore.configuration import BATCH, MODELS, Configuration
 from paincore.experiments import STEPS, Ablation
-from paincore.statistics import LEVEL, POWER, CorrectedT, always_pain, corrected_t, fold_values
+from paincore.statistics import LEVEL, CorrectedT, always_pain, corrected_t, fold_values
 from paincore.training_description import bracket, number, signed, spread
 
 TITLES = {"layers": "layers", "rate": "learning rate", "sam": "SAM", "mixup": "Mixup"}
@@ -143,12 +143,12 @@ def best_sentence(values: list[Tried]) -> str:
 
 
 def _margin(best: Tried, other: Tried) -> str:
-    """By how much another is below the best, in how many folds, and what could be found."""
+    """By how much another is below the best, and in how many folds."""
     found = compare(best, other)
     if found.mean == 0:
         return "with the same mean; of equals the first is taken"
     folds = _agreeing(best, other)
-    return f"{_size(found.mean)} lower, and lower in {folds} folds{_detectable(found)}"
+    return f"{_size(found.mean)} lower, and lower in {folds} folds"
 
 
 def _size(difference: float) -> str:
@@ -165,15 +165,6 @@ def _agreeing(one: Tried, other: Tried) -> str:
     """In how many folds the difference has the sign of its mean, as "3 of 5"."""
     differences = (one.f1 - other.f1).dropna()
     return f"{(np.sign(differences) == np.sign(differences.mean())).sum()} of {len(differences)}"
-
-
-def _detectable(found: CorrectedT) -> str:
-    if np.isnan(found.detectable):
-        return ""
-    return (
-        f" (a test planned on folds like these has {100 * POWER:.0f} % power for a difference of "
-        f"{_size(found.detectable)})"
-    )
 
 
 def _sam_sentence(values: list[Tried]) -> str:
@@ -196,11 +187,11 @@ def _effect(one: Tried, without: Tried) -> str:
     found = compare(one, without)
     said = f"F1 {one.name} less that {without.name}, mean over folds: {signed(found.mean)}"
     if not np.isnan(found.low):
-        said += f" {bracket(found.low, found.high, signed)} ({LEVEL} %, corrected t)"
+        said += f" {bracket(found.low, found.high, signed)} ({LEVEL} %, corrected t, unadjusted)"
     if not (one.f1 - without.f1).fillna(0).any():
         return f"F1 {one.name} is the same as {without.name}, in every fold."
     side = {1: "higher", -1: "lower", 0: "the same"}.get(np.sign(found.mean), "not defined")
-    return f"{said}, {side} in {_agreeing(one, without)} folds{_detectable(found)}."
+    return f"{said}, {side} in {_agreeing(one, without)} folds."
 
 
 def paper_steps() -> int:

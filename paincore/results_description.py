@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from paincore import paper
 from paincore.configuration import MODELS, Configuration
@@ -18,21 +17,21 @@ from paincore.folds import Fold
 from paincore.framestore import FrameStore
 from paincore.statistics import (
     LEVEL,
-    POWER,
+    CorrectedT,
     Optimism,
     bootstrap,
+    difference,
     fold_values,
     interval,
     on_shared_frames,
     optimism,
     pooled_value,
+    sd_factors,
 )
 from paincore.training_description import (
     MINUS,
     SHOWN,
-    VERDICTS,
     bracket,
-    difference_sentence,
     number,
     signed,
     spread,
@@ -57,12 +56,11 @@ TABLE_1_COLUMNS = (
 )
 CONTRAST_COLUMNS = (
     "frames",
-    "F1, pooled",
-    "detectable, pooled",
     "F1, mean over folds",
-    "detectable, folds",
-    "p",
     "p, Holm",
+    "called different",
+    "detectable, mean over folds",
+    "F1, pooled over people",
 )
 
 
@@ -149,12 +147,8 @@ def _scores(predictions: pd.DataFrame | None, draws: pd.DataFrame) -> dict[str, 
 
 
 def spread_sentence(folds: int) -> str:
-    """Within which factors a standard deviation over so many folds is known. Chapter 06.
-
-    The interval of a sample's standard deviation, for independent normal values.
-    """
-    tail = (100 - LEVEL) / 200
-    low, high = np.sqrt((folds - 1) / stats.chi2.isf([tail, 1 - tail], folds - 1))
+    """Within which factors a standard deviation over so many folds is known. Chapter 06."""
+    low, high = sd_factors(folds - 1)
     return (
         f"A standard deviation over {folds} folds is itself hardly known: were the folds "
         f"independent and normal, its {LEVEL} % interval would go from {low:.1f} to {high:.1f} "
@@ -171,30 +165,34 @@ def rank_sentence(folds: int) -> str:
 
 
 def contrasts_table(contrasts: Sequence[Contrast]) -> pd.DataFrame:
-    """A row a contrast: F1 pooled and over folds, p, Holm's p, what could be found. Chapter 06."""
+    """A row a contrast: both estimands, what is called different, what could be. Chapter 06."""
     rows = []
     for one in contrasts:
         cells = dict.fromkeys(CONTRAST_COLUMNS, FAILED)
         if one.pooled is not None:
             pooled, folds = one.pooled, one.over_folds
-            ends = bracket(pooled.low, pooled.high, signed)
             values = (
                 f"{one.frames:,}",
-                f"{signed(pooled.pooled)} {ends}",
-                _detectable(pooled.detectable),
                 f"{signed(folds.mean)} {bracket(folds.low, folds.high, signed)}",
-                _detectable(folds.detectable),
-                p_value(folds.p),
                 p_value(one.holm),
+                "yes" if one.different else "no",
+                _detectable(folds),
+                f"{signed(pooled.pooled)} {bracket(pooled.low, pooled.high, signed)}",
             )
             cells = dict(zip(CONTRAST_COLUMNS, values, strict=True))
-        rows.append({"contrast": f"{one.name} less {one.than}"} | cells)
+        rows.append({"contrast": f"{one.name} {MINUS} {one.than}"} | cells)
     return _unbroken(pd.DataFrame(rows))
 
 
-def _detectable(value: float) -> str:
-    """A detectable difference; a dash where folds or draws do not differ, and so tell nothing."""
-    return number(value) if value else "-"
+def _detectable(found: CorrectedT) -> str:
+    """A detectable difference and its interval, since it rests on an estimated spread of folds.
+
+    A dash where folds do not differ, and so tell nothing.
+    """
+    if not found.detectable > 0:
+        return "-"
+    ends = (found.detectable * factor for factor in sd_factors(found.df))
+    return f"{number(found.detectable)} {bracket(*ends)}"
 
 
 def p_value(p: float) -> str:
@@ -206,34 +204,18 @@ def p_value(p: float) -> str:
 
 def contrast_sentence(one: Contrast) -> str:
     """What a planned contrast showed, whichever way it fell."""
-    asks = one.asks[0].upper() + one.asks[1:]
+    name = f"{one.name} {MINUS} {one.than}"
     if one.pooled is None:
-        return f"{asks}: not tested, a run of {one.name} or of what it is compared with failed."
-    pooled, folds = one.pooled, one.over_folds
-    found = (
-        f"{asks}: F1 of {one.name} less that {_of(one.than)}, pooled "
-        f"{signed(pooled.pooled)} {bracket(pooled.low, pooled.high, signed)}: "
-        f"{VERDICTS[pooled.verdict]}"
-    )
+        return f"{name}: not tested, a run of one side failed."
+    folds = one.over_folds
+    left_out = f", {folds.left_out} without an F1 left out" if folds.left_out else ""
+    found = f"{name}, F1, mean over folds{left_out}: {signed(folds.mean)}"
     if np.isnan(folds.p):
         return f"{found}. Fewer than two folds have an F1 on both sides, so there is no test."
-    if not pooled.folds.any() and not pooled.detectable:
-        return f"{found}. F1 is the same in every fold and every draw: there is nothing to test."
-    left_out = ""
-    if folds.left_out:
-        left_out = f" ({folds.left_out} fold{'s' * (folds.left_out > 1)} without an F1 left out)"
     return (
-        f"{found}. Mean over folds {signed(folds.mean)}{left_out}, t "
-        f"{folds.t:.2f}, p {p_value(folds.p)}, by Holm {p_value(one.holm)}: "
-        f"{'significant' if one.holm < 0.05 else 'not significant'}. Told from 0 in "
-        f"{100 * POWER:.0f} of 100 such studies would be a true difference of "
-        f"{number(pooled.detectable)} by the interval, and of {number(folds.detectable)} by the "
-        "adjusted test."
-    ).replace("t -", f"t {MINUS}")
-
-
-def _of(than: str) -> str:
-    return than if than.startswith(("on ", "without")) else f"of {than}"
+        f"{found} {bracket(folds.low, folds.high, signed)}, p by Holm {p_value(one.holm)}: "
+        f"{'called different' if one.different else 'not called different'}."
+    )
 
 
 def chosen_among(ablation: Ablation, draws: pd.DataFrame) -> Optimism:
@@ -287,7 +269,7 @@ def findings(
     """The closing sentences of chapter 06, in Markdown, with this run's numbers."""
     sentences = [_score_sentence(name, models[name]) for name in models if models[name] is not None]
     sentences += [
-        difference_sentence(name, baseline, *on_shared_frames(models[name], table), draws)
+        _difference_sentence(name, baseline, *on_shared_frames(models[name], table), draws)
         for name in ("ViT-1", "ViViT-1")
         for baseline, table in baselines.items()
         if baseline != "chance" and models[name] is not None
@@ -295,6 +277,17 @@ def findings(
     sentences += [contrast_sentence(one) for one in contrasts]
     sentences += [optimism_sentence(model, one) for model, one in optimisms.items()]
     return "\n".join(f"- {sentence}" for sentence in sentences)
+
+
+def _difference_sentence(
+    name: str, baseline: str, one: pd.DataFrame, other: pd.DataFrame, draws: pd.DataFrame
+) -> str:
+    """How far a model is from a baseline, with no verdict: it was not planned to be tested."""
+    found = difference(one, other, draws, "f1")
+    return (
+        f"{name} {MINUS} {baseline}, F1, pooled over people: {signed(found.pooled)} "
+        f"{bracket(found.low, found.high, signed)}, unadjusted."
+    )
 
 
 def _score_sentence(name: str, predictions: pd.DataFrame) -> str:

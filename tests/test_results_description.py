@@ -115,57 +115,53 @@ def test_what_five_folds_can_tell_of_a_spread_and_of_ranks():
     assert "p is 0.0625" in description.rank_sentence(5)
 
 
-def contrast(pooled: float, holm: float, left_out: int = 0) -> Contrast:
-    low, high = pooled - 0.02, pooled + 0.02
-    found = Difference(pooled, low, high, np.array([pooled, pooled / 2]), 0.06)
-    test = CorrectedT(pooled, 0.01, 4, pooled / 0.01, holm / 6, low, high, 0.14, left_out)
+def contrast(mean: float, holm: float, left_out: int = 0) -> Contrast:
+    low, high = mean - 0.02, mean + 0.02
+    found = Difference(mean / 2, low, high, np.array([mean, mean / 2]))
+    test = CorrectedT(mean, 0.01, 4, mean / 0.01, holm / 6, low, high, 0.14, left_out)
     return Contrast("clips", "ViViT-1", "ViT-1", 1234, found, test, holm)
 
 
-def test_an_effect_is_told_whichever_way_it_falls_with_what_could_be_found():
+def test_an_effect_is_told_whichever_way_it_falls_and_by_one_test():
     up, down = (description.contrast_sentence(contrast(d, 0.03)) for d in (0.1, -0.1))
-    assert up.startswith(
-        "Clips: F1 of ViViT-1 less that of ViT-1, pooled +0.10 [+0.08, +0.12]: higher. "
-    )
-    assert "t 10.00, p 0.005, by Holm 0.030: significant." in up
-    assert f"{MINUS}0.10 [{MINUS}0.12, {MINUS}0.08]: lower." in down
-    assert f"t {MINUS}10.00" in down
-    for said in (up, down):
-        assert "a true difference of 0.06 by the interval, and of 0.14 by the adjusted" in said
+    assert "ViT-1, F1, mean over folds: +0.10 [+0.08, +0.12], p by Holm 0.030: called" in up
+    assert f"{MINUS}0.10 [{MINUS}0.12, {MINUS}0.08], p by Holm 0.030: called different" in down
+    alone = description.contrast_sentence(contrast(0.1, 0.12))  # its own p is 0.02
+    assert "p by Holm 0.120: not called different" in alone
 
 
-def test_what_is_significant_alone_and_not_among_six_is_not_called_so():
-    said = description.contrast_sentence(contrast(0.1, 0.12))
-    assert "p 0.020, by Holm 0.120: not significant" in said
-
-
-def test_a_contrast_that_is_not_significant_left_folds_out_or_had_no_runs_says_so():
+def test_a_contrast_that_left_folds_out_or_had_no_runs_says_so():
     said = description.contrast_sentence(contrast(0.01, 0.6, left_out=1))
-    assert "not told apart" in said
-    assert "by Holm 0.600: not significant" in said
-    assert "(1 fold without an F1 left out)" in said
+    assert "1 without an F1 left out" in said
     missing = Contrast("clips", "ViViT-1", "ViT-1", 0, None, None, np.nan)
     assert "not tested" in description.contrast_sentence(missing)
 
 
-def test_a_test_of_one_fold_or_of_equal_models_is_not_made_up():
+def test_a_test_of_one_fold_is_not_made_up_and_equal_models_are_not_called_different():
     table = predictions(folds=5, subjects=5)
     one_fold = table.assign(pain=table["pain"] & (table["fold"] == 1))
     other = one_fold.assign(probability=1 - one_fold["probability"])
     pairs = [Planned("a", "b", "c", one_fold, other), Planned("a", "b", "c", table, table)]
     single, equal = answer(pairs, subject_draws(table, count=100))
     assert "Fewer than two folds" in description.contrast_sentence(single)
-    assert "there is nothing to test" in description.contrast_sentence(equal)
+    assert "not called different" in description.contrast_sentence(equal)
+    rows = description.contrasts_table([single, equal])
+    assert rows["detectable, mean over folds"].tolist() == ["-", "-"]
 
 
-def test_the_table_of_contrasts_has_every_contrast_also_those_that_failed():
+def test_the_table_of_contrasts_names_both_estimands_and_calls_different_by_holm_alone():
     missing = Contrast("clips", "ViViT-1", "ViT-1", 0, None, None, np.nan)
-    rows = plain(description.contrasts_table([contrast(0.1, 0.03), missing]))
-    assert rows["contrast"].tolist() == ["ViViT-1 less ViT-1"] * 2
-    assert rows.iloc[0, 1:].tolist() == [
-        "1,234", "+0.10 [+0.08, +0.12]", "0.06", "+0.10 [+0.08, +0.12]", "0.14", "0.005", "0.030",
-    ]  # fmt: skip
-    assert rows.iloc[1, 1:].eq("a run failed").all()
+    found = [contrast(0.1, 0.03), contrast(0.1, 0.12), missing]
+    rows = plain(description.contrasts_table(found)).set_index("frames")
+    assert rows["contrast"].tolist() == [f"ViViT-1 {MINUS} ViT-1"] * 3
+    assert rows.iloc[0, 1:].to_dict() == {
+        "F1, mean over folds": "+0.10 [+0.08, +0.12]",
+        "p, Holm": "0.030",
+        "called different": "yes",
+        "detectable, mean over folds": "0.14 [0.08, 0.40]",  # 0.599 and 2.874 times 0.14
+        "F1, pooled over people": "+0.05 [+0.08, +0.12]",
+    }
+    assert rows["called different"].tolist() == ["yes", "no", "a run failed"]
 
 
 @pytest.mark.parametrize(
@@ -225,10 +221,11 @@ def test_findings_hold_each_model_baseline_contrast_and_choice():
     assert starts == [
         "- ViT-1 of this run",
         "- ViViT-1 of this run",
-        "- ViT-1 less 66 landmarks, pooled",
-        "- ViViT-1 less 66 landmarks, pooled",
-        "- Clips",
+        f"- ViT-1 {MINUS} 66 landmarks, F1, pooled over people",
+        f"- ViViT-1 {MINUS} 66 landmarks, F1, pooled over people",
+        f"- ViViT-1 {MINUS} ViT-1, F1, mean over folds",
         "- ViT",
     ]
-    assert "ViViT-1 less 66 landmarks, pooled: F1 +0.00 [+0.00, +0.00]" in said  # same frames
+    same = f"ViViT-1 {MINUS} 66 landmarks, F1, pooled over people: +0.00 [+0.00, +0.00], unadjusted"
+    assert same in said  # on the frames that both predict
     assert "nan" not in said
