@@ -1,7 +1,7 @@
 """What chapter 06 says of the results: tables, and sentences that follow this run's numbers.
 
 ViT-1, ViViT-1 and ViViT-2 are `contrasts.counterparts`. An effect is reported with its sign and
-interval, whichever way it falls; nothing here says whether a result agrees with the paper's.
+interval, whichever way it falls. Only on people's data does the paper's number stand beside it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,11 +10,14 @@ import numpy as np
 import pandas as pd
 
 from paincore import paper
+from paincore.ablation_description import power, steps_of
 from paincore.configuration import MODELS, Configuration
 from paincore.contrasts import Contrast
 from paincore.experiments import Ablation, Nested
 from paincore.folds import Fold
 from paincore.framestore import FrameStore
+from paincore.runs import SECONDS
+from paincore.sampling import CLIP
 from paincore.statistics import (
     LEVEL,
     CorrectedT,
@@ -53,6 +56,9 @@ TABLE_1_COLUMNS = (
     "registration",
     "backbone",
     "protocol",
+)
+SYNTHETIC = (
+    "All of this is on synthetic data, on which no result agrees or disagrees with the paper's."
 )
 CONTRAST_COLUMNS = (
     "frames",
@@ -173,15 +179,19 @@ def contrasts_table(contrasts: Sequence[Contrast]) -> pd.DataFrame:
             pooled, folds = one.pooled, one.over_folds
             values = (
                 f"{one.frames:,}",
-                f"{signed(folds.mean)} {bracket(folds.low, folds.high, signed)}",
+                _with_interval(folds.mean, folds.low, folds.high),
                 p_value(one.holm),
                 "yes" if one.different else "no",
                 _detectable(folds),
-                f"{signed(pooled.pooled)} {bracket(pooled.low, pooled.high, signed)}",
+                _with_interval(pooled.pooled, pooled.low, pooled.high),
             )
             cells = dict(zip(CONTRAST_COLUMNS, values, strict=True))
         rows.append({"contrast": f"{one.name} {MINUS} {one.than}"} | cells)
     return _unbroken(pd.DataFrame(rows))
+
+
+def _with_interval(value: float, low: float, high: float) -> str:
+    return f"{signed(value)} {bracket(low, high, signed)}"
 
 
 def _detectable(found: CorrectedT) -> str:
@@ -193,6 +203,22 @@ def _detectable(found: CorrectedT) -> str:
         return "-"
     ends = (found.detectable * factor for factor in sd_factors(found.df))
     return f"{number(found.detectable)} {bracket(*ends)}"
+
+
+def clips_table(ablations: Mapping[str, Ablation]) -> pd.DataFrame:
+    """In what the two sides of the contrast of clips and frames differ. Chapter 06."""
+    rows = [
+        {
+            "model": f"{MODELS[model]}-1",
+            "frames in a sample": f"{CLIP[model]}",
+            "clip stride": f"{one.rate.clip_stride}",
+            "attention layers that train": f"{one.rate.unfrozen_layers}",
+            "learning rate": power(one.rate.learning_rate),
+            "optimiser steps a fold": steps_of(one),
+        }
+        for model, one in ablations.items()
+    ]
+    return pd.DataFrame(rows)
 
 
 def p_value(p: float) -> str:
@@ -221,7 +247,8 @@ def contrast_sentence(one: Contrast) -> str:
 def chosen_among(ablation: Ablation, draws: pd.DataFrame) -> Optimism:
     """What choosing among all configurations of a model on the test folds adds to F1. Chapter 06.
 
-    Configurations with a failed run cannot be chosen.
+    The choices that led to these configurations are not repeated. Those with a failed run cannot be
+    chosen.
     """
     candidates = {_settings(one): table for one, table in ablation.predictions.items()}
     return optimism(candidates, draws)
@@ -236,7 +263,7 @@ def optimism_table(found: Mapping[str, Optimism]) -> pd.DataFrame:
             "chosen": one.chosen,
             "apparent F1": number(one.apparent),
             "corrected F1": number(one.corrected),
-            "optimism": f"{signed(one.difference)} {bracket(one.low, one.high, signed)}",
+            "optimism, understated": _with_interval(one.difference, one.low, one.high),
         }
         for model, one in found.items()
     ]
@@ -252,10 +279,10 @@ def optimism_sentence(model: str, found: Optimism) -> str:
         other = f"; most often it is {most}, in {100 * found.shares[most]:.0f} %"
     return (
         f"{MODELS[model]}: the best of {len(found.shares)} by pooled F1, {found.chosen}, has "
-        f"{number(found.apparent)}; corrected for having been chosen on the folds that score it, "
-        f"{number(found.corrected)}. The choice added {signed(found.difference)} "
-        f"{bracket(found.low, found.high, signed)}. With these people drawn anew the same "
-        f"configuration is chosen in {share:.0f} % of draws{other}."
+        f"{number(found.apparent)}; corrected for this last choice alone, "
+        f"{number(found.corrected)}. It added "
+        f"{_with_interval(found.difference, found.low, found.high)}. With these people drawn anew "
+        f"the same configuration is chosen in {share:.0f} % of draws{other}."
     )
 
 
@@ -265,9 +292,15 @@ def findings(
     contrasts: Sequence[Contrast],
     optimisms: Mapping[str, Optimism],
     draws: pd.DataFrame,
+    synthetic: bool,
 ) -> str:
     """The closing sentences of chapter 06, in Markdown, with this run's numbers."""
-    sentences = [_score_sentence(name, models[name]) for name in models if models[name] is not None]
+    theirs = {} if synthetic else {row.name: row for row in paper.TABLE_1}
+    sentences = [
+        _score_sentence(name, table, theirs.get(name))
+        for name, table in models.items()
+        if table is not None
+    ]
     sentences += [
         _difference_sentence(name, baseline, *on_shared_frames(models[name], table), draws)
         for name in ("ViT-1", "ViViT-1")
@@ -276,6 +309,7 @@ def findings(
     ]
     sentences += [contrast_sentence(one) for one in contrasts]
     sentences += [optimism_sentence(model, one) for model, one in optimisms.items()]
+    sentences += [SYNTHETIC] if synthetic else []
     return "\n".join(f"- {sentence}" for sentence in sentences)
 
 
@@ -285,27 +319,44 @@ def _difference_sentence(
     """How far a model is from a baseline, with no verdict: it was not planned to be tested."""
     found = difference(one, other, draws, "f1")
     return (
-        f"{name} {MINUS} {baseline}, F1, pooled over people: {signed(found.pooled)} "
-        f"{bracket(found.low, found.high, signed)}, unadjusted."
+        f"{name} {MINUS} {baseline}, F1, pooled over people: "
+        f"{_with_interval(found.pooled, found.low, found.high)}, unadjusted."
     )
 
 
-def _score_sentence(name: str, predictions: pd.DataFrame) -> str:
+def _score_sentence(name: str, predictions: pd.DataFrame, theirs: paper.Result | None) -> str:
     f1, auc = (fold_values(predictions, score) for score in SHOWN)
+    printed = ""
+    if theirs:
+        printed = f" The paper prints {number(theirs.f1)} ± {number(theirs.f1_sd)} for F1"
+        printed += f" and {number(theirs.auc)} for AUC."
     return (
         f"{name} of this run: F1 {spread(f1)}, AUC {spread(auc)} (mean and sample standard "
-        f"deviation over {f1.count()} folds)."
+        f"deviation over {f1.count()} folds).{printed}"
     )
+
+
+def nested_cost(ablations: Mapping[str, Ablation], folds: int, seeds: int) -> pd.DataFrame:
+    """How many trainings `choose_nested` makes of each model, and how long they take. Chapter 06.
+
+    Each takes as long as the runs of the search did on average, which is a little too much: the
+    inner trainings have fewer people.
+    """
+    rows = []
+    for model, one in ablations.items():
+        trainings = folds * ((folds - 1) * len(one.trials) + 1) * seeds
+        runs = [run for runs in one.runs.values() for run in runs]
+        seconds = np.mean([sum(run.environment[name] for name in SECONDS) for run in runs])
+        cells = (f"{trainings:,}", f"{seconds:.1f}", f"{trainings * seconds / 60:,.0f}")
+        rows.append((MODELS[model], *cells))
+    columns = ["model", "trainings", "seconds each", "minutes, one at a time"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def nested_sentences(found: Mapping[str, Nested], draws: pd.DataFrame) -> str:
     """What choosing without the tested fold gives, in Markdown, or that it was not asked for."""
     if not found:
-        return (
-            "Choosing anew for each fold, on the people of the other folds alone, would need no "
-            "correction. It trains every configuration once more for each pair of folds, and was "
-            "not asked for (`nested`)."
-        )
+        return "It was not asked for here."
     sentences = []
     for model, one in found.items():
         ends = bracket(*interval(bootstrap(one.predictions, draws, "f1")))

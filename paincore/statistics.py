@@ -310,6 +310,9 @@ def optimism(
     single candidate has no optimism. A choice on those drawn is a little poorer than one on all, so
     `corrected` is rather too low than too high where candidates differ.
 
+    The candidates are taken as given. Where earlier choices on the same people made some of them,
+    as in a greedy search, those choices are not repeated and the optimism is understated.
+
     The interval is of the optimism to be expected of such a choice, by jackknife over subjects and
     t; how far one score lies from the truth is for its own interval to say. Draws without both
     classes are left out. `draws` is as in `bootstrap`. Raises StatisticsError for candidates that

@@ -176,9 +176,12 @@ def test_without_vivit_its_rates_are_not_told(failing):
     assert "ViViT," not in description.findings(failing, "greedy", True)
 
 
-def test_findings_on_synthetic_data_neither_agree_nor_disagree_with_the_paper(known):
+def test_what_findings_say_of_the_papers_choice_depends_on_the_corpus(known):
     said = description.findings(known, "greedy", synthetic=True)
     assert "- Of 14 configurations, ViT 6 layers, 2e-4, SAM has the highest mean F1" in said
     assert "neither agrees nor disagrees with the paper" in said
-    assert said.count("agree") == 2
-    assert "agree" not in description.findings(known, "greedy", synthetic=False)
+    people = description.findings(known, "greedy", synthetic=False)
+    assert "agree" not in people
+    assert "- ViT: kept are 6 layers and 2e-4; the paper kept 12 and 2e-5." in people
+    assert "- ViViT: kept are 6 layers and 2e-4; the paper kept 6 and 2e-4." in people
+    assert "the paper kept" not in said

@@ -8,12 +8,12 @@ from paincore import paper
 from paincore import results_description as description
 from paincore.configuration import configure
 from paincore.contrasts import Contrast, Planned, answer
-from paincore.experiments import Nested
+from paincore.experiments import Nested, choose_nested
 from paincore.folds import Fold
 from paincore.statistics import CorrectedT, Difference, Optimism, optimism, subject_draws
 from paincore.training_description import MINUS
 from tests.predicted import predictions
-from tests.test_experiments import peak, search
+from tests.test_experiments import MadeUp, peak, search
 
 CHOSEN = {
     "ViT-1": configure(unfrozen_layers=4, learning_rate=2e-3),
@@ -164,6 +164,22 @@ def test_the_table_of_contrasts_names_both_estimands_and_calls_different_by_holm
     assert rows["called different"].tolist() == ["yes", "no", "a run failed"]
 
 
+def test_clips_and_frames_differ_in_steps_depth_and_rate():
+    best = {"vit": (4, 2e-3), "vivit": (6, 2e-4)}
+    found = search(lambda one, *rest: peak(*best[one.model])(one, *rest), folds=5)
+    for runs in found["vivit"].runs.values():
+        for run in runs:
+            run.metrics["steps"] = 47
+    assert description.clips_table(found).to_dict("list") == {
+        "model": ["ViT-1", "ViViT-1"],
+        "frames in a sample": ["1", "4"],
+        "clip stride": ["1", "1"],
+        "attention layers that train": ["4", "6"],
+        "learning rate": ["2e-3", "2e-4"],
+        "optimiser steps a fold": ["96 to 100", "47"],
+    }
+
+
 @pytest.mark.parametrize(
     ("p", "said"), [(0.04567, "0.046"), (0.0001, "< 0.001"), (1.0, "1.000"), (np.nan, "-")]
 )
@@ -191,10 +207,24 @@ LUCK = Optimism("6 layers, 2e-4", 0.61, 0.55, 0.06, -0.01, 0.13, SHARES)
 def test_optimism_tells_both_scores_the_difference_and_the_share():
     said = description.optimism_sentence("vit", LUCK)
     assert "the best of 2 by pooled F1, 6 layers, 2e-4, has 0.61" in said
-    assert f"0.55. The choice added +0.06 [{MINUS}0.01, +0.13]" in said
+    assert f"0.55. It added +0.06 [{MINUS}0.01, +0.13]" in said
     assert "in 30 % of draws; most often it is 8 layers, 2e-4, in 70 %." in said
     row = description.optimism_table({"vivit": LUCK}).iloc[0].tolist()
     assert row == ["ViViT", "2", "6 layers, 2e-4", "0.61", "0.55", f"+0.06 [{MINUS}0.01, +0.13]"]
+
+
+def test_nested_choice_is_priced_by_its_trainings_and_the_seconds_of_the_search():
+    found = search(peak(6, 2e-5), ["vit"], folds=5)
+    runs = [run for runs in found["vit"].runs.values() for run in runs]
+    for number, run in enumerate(runs):
+        clock = {"prepare_seconds": 1.0, "train_seconds": 2.0 * (number % 2), "test_seconds": 1.0}
+        run.environment.update(clock)
+    trained = MadeUp(peak(6, 2e-5))
+    folds = [Fold("balanced", n, np.array([n - 1]), np.array([n])) for n in range(1, 6)]
+    choose_nested(trained, None, folds, configure(), seeds=2)
+    row = description.nested_cost(found, folds=5, seeds=2).iloc[0]
+    assert row["trainings"] == str(trained.trainings) == "570"
+    assert (row["seconds each"], row["minutes, one at a time"]) == ("3.0", "28")
 
 
 def test_nested_choice_is_told_or_that_it_was_not_asked_for():
@@ -210,13 +240,14 @@ def test_nested_choice_is_told_or_that_it_was_not_asked_for():
 def test_findings_hold_each_model_baseline_contrast_and_choice():
     good = predictions(folds=5, subjects=5, signal=4.0)
     clips = good[good["frame"] > 3]
-    said = description.findings(
+    given = (
         {"ViT-1": good, "ViViT-1": clips, "ViViT-2": None},
         {"66 landmarks": good, "chance": good},
         [contrast(0.1, 0.03)],
         {"vit": LUCK},
         subject_draws(good, count=100),
     )
+    said = description.findings(*given, synthetic=False)
     starts = [line.split(":")[0] for line in said.splitlines()]
     assert starts == [
         "- ViT-1 of this run",
@@ -229,3 +260,7 @@ def test_findings_hold_each_model_baseline_contrast_and_choice():
     same = f"ViViT-1 {MINUS} 66 landmarks, F1, pooled over people: +0.00 [+0.00, +0.00], unadjusted"
     assert same in said  # on the frames that both predict
     assert "nan" not in said
+    assert said.count("The paper prints 0.55 ± 0.15 for F1 and 0.88 for AUC.") == 1
+    synthetic = description.findings(*given, synthetic=True)
+    assert "The paper prints" not in synthetic
+    assert len(synthetic.splitlines()) == len(starts) + 1
