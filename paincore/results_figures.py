@@ -10,7 +10,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 
 from paincore import paper
 from paincore.configuration import MODELS
@@ -19,7 +18,6 @@ from paincore.figures import MUTED, PAPER, THIS, new_figure, styled
 from paincore.results_description import FAILED, p_value
 from paincore.statistics import (
     LEVEL,
-    POWER,
     Optimism,
     always_pain,
     bootstrap,
@@ -27,10 +25,9 @@ from paincore.statistics import (
     interval,
     pooled_value,
 )
-from paincore.training_description import SHOWN, number
+from paincore.training_description import MINUS, SHOWN, number
 
 TEXT = 9.5  # points: the figures are read on phones too
-BAND = "#EDEFF2"
 FOLDS_AT, PAPER_AT = -0.27, 0.25  # within a row, above and below its middle
 
 
@@ -105,10 +102,7 @@ def _draw_printed(axes: Axes, row: int, printed: paper.Result, score: str) -> No
 
 @styled
 def contrasts(corpus, found: Sequence[Contrast]) -> Figure:
-    """The planned contrasts: differences of F1 by fold, over folds, and pooled. Chapter 06.
-
-    The band behind a row reaches as far as a difference over folds must go to be found.
-    """
+    """The planned contrasts: differences of F1 by fold, over folds, and pooled. Chapter 06."""
     figure = new_figure(corpus.dataset, "Six planned contrasts", 1.45 + 0.78 * len(found))
     axes = figure.subplots()
     for row, one in enumerate(found):
@@ -117,39 +111,34 @@ def contrasts(corpus, found: Sequence[Contrast]) -> Figure:
     reach = 1.08 * max(np.abs(axes.get_xlim()))
     axes.set(xlim=(-reach, reach), ylim=(len(found) - 0.45, -0.55))
     axes.set_xlabel("difference of F1 (right of 0: the first named is higher)", fontsize=TEXT)
-    names = [f"{one.name}\nless {one.than}" for one in found]
+    names = [f"{one.name}\n{MINUS} {one.than}" for one in found]
     axes.set_yticks(range(len(found)), names, color="black", fontsize=TEXT)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x")
-    power = f"{100 * POWER:.0f} %"
     handles = [
         Line2D([], [], color=THIS, ls="", marker="o", ms=4.5, mfc="none", label="one fold"),
-        Line2D([], [], color=THIS, lw=2.2, marker="D", ms=6, label="pooled, by subjects"),
-        Line2D([], [], color=MUTED, lw=1.4, marker="s", ms=5, label="mean over folds"),
-        Patch(color=BAND, label=f"found over folds less than {power} of the time"),
+        Line2D([], [], color=THIS, lw=2.2, marker="s", ms=6, label="mean over folds, tested"),
+        Line2D([], [], color=MUTED, lw=1.4, marker="D", ms=5, label="pooled over people"),
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=TEXT)
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=TEXT)
     return figure
 
 
 def _draw_contrast(axes: Axes, row: int, one: Contrast) -> None:
-    """One row: folds above its middle, the pooled difference on it, the mean over folds below."""
+    """One row: folds above its middle, their tested mean on it, the pooled difference below."""
     beside = {"transform": axes.get_yaxis_transform(), "va": "center", "color": MUTED}
     if one.pooled is None:
         axes.text(0.5, row, FAILED, ha="center", **beside)
         return
     pooled, folds = one.pooled, one.over_folds
-    if not np.isnan(folds.detectable):
-        axes.barh(row, 2 * folds.detectable, 0.86, -folds.detectable, color=BAND, zorder=0)
-        axes.plot([folds.low, folds.high], [row + 0.26] * 2, color=MUTED, lw=1.4)
-    axes.plot(folds.mean, row + 0.26, "s", color=MUTED, ms=5)
-    axes.plot([pooled.low, pooled.high], [row, row], color=THIS, lw=2.2)
-    axes.plot(pooled.pooled, row, "D", color=THIS, ms=6)
     axes.plot(
         pooled.folds, np.full(len(pooled.folds), row - 0.26), "o", color=THIS, ms=4.5, mfc="none"
     )
-    said = f"p {p_value(folds.p)}\nHolm {p_value(one.holm)}"
-    axes.text(1.01, row, said, ha="left", fontsize=TEXT, **beside)
+    axes.plot([folds.low, folds.high], [row, row], color=THIS, lw=2.2)
+    axes.plot(folds.mean, row, "s", color=THIS, ms=6)
+    axes.plot([pooled.low, pooled.high], [row + 0.26] * 2, color=MUTED, lw=1.4)
+    axes.plot(pooled.pooled, row + 0.26, "D", color=MUTED, ms=5)
+    axes.text(1.01, row, f"p, Holm\n{p_value(one.holm)}", ha="left", fontsize=TEXT, **beside)
 
 
 @styled

@@ -13,8 +13,10 @@ Conventions:
 - Intervals of 25 subjects in five folds hold the truth a little less often than they say: 92 times
   in 100, of 2,000 simulations with unlike people and frames alike in episodes.
 - There is no rank or sign test: over five folds its p cannot be below 0.0625.
-- Detectable is the true difference that a test at 5 per cent finds with the chance `POWER`, where
-  values spread as they do here.
+- Where several differences are looked at together, intervals are those of Bonferroni: all of them
+  hold at once in at least `LEVEL` per cent of studies.
+- Detectable is the true difference that a test finds with the chance `POWER`, where values spread
+  as they do here.
 """
 
 from collections.abc import Iterable, Sequence
@@ -139,26 +141,25 @@ def fold_values(predictions: pd.DataFrame, score: str) -> pd.Series:
     return pd.Series(values, folds)
 
 
-def interval(values: np.ndarray) -> tuple[float, float]:
-    """The ends of the middle `LEVEL` per cent of bootstrap values; NaN ones are left out."""
+def interval(values: np.ndarray, tests: int = 1) -> tuple[float, float]:
+    """The ends of the middle `LEVEL` per cent of bootstrap values; NaN ones are left out.
+
+    As one of several `tests` it is wider, so that all of them hold at once: Bonferroni.
+    """
     values = values[~np.isnan(values)]
     if not len(values):
         return float("nan"), float("nan")
-    low, high = np.quantile(values, [TAIL, 1 - TAIL])
+    low, high = np.quantile(values, [TAIL / tests, 1 - TAIL / tests])
     return float(low), float(high)
 
 
 class Difference(NamedTuple):
-    """One score of a model less that of another: pooled, the ends of its interval, and by fold.
-
-    `detectable` is as the module says, with the standard deviation of the difference over draws.
-    """
+    """One score of a model less that of another: pooled, the ends of its interval, and by fold."""
 
     pooled: float
     low: float
     high: float
     folds: np.ndarray
-    detectable: float
 
     @property
     def verdict(self) -> str:
@@ -169,15 +170,16 @@ class Difference(NamedTuple):
 
 
 def difference(
-    one: pd.DataFrame, other: pd.DataFrame, draws: pd.DataFrame, score: str
+    one: pd.DataFrame, other: pd.DataFrame, draws: pd.DataFrame, score: str, tests: int = 1
 ) -> Difference:
-    """The "f1" or "auc" of `one` less that of `other`, on the same people. Chapters 04 to 06."""
+    """The "f1" or "auc" of `one` less that of `other`, on the same people; `tests` as `interval`.
+
+    Chapters 04 to 06.
+    """
     pooled = pooled_value(one, score) - pooled_value(other, score)
     values = bootstrap(one, draws, score) - bootstrap(other, draws, score)
     folds = fold_values(one, score) - fold_values(other, score)
-    needed = stats.norm.isf(TAIL) + stats.norm.ppf(POWER)  # in standard errors
-    detectable = float(needed * pd.Series(values).std())
-    return Difference(pooled, *interval(values), folds.to_numpy(), detectable)
+    return Difference(pooled, *interval(values, tests), folds.to_numpy())
 
 
 def on_shared_frames(one: pd.DataFrame, other: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -210,7 +212,8 @@ class CorrectedT(NamedTuple):
 def corrected_t(differences: np.ndarray, tests: int = 1) -> CorrectedT:
     """Test the mean of differences by fold, (K,), seeds averaged before, against 0.
 
-    `detectable` is at the level that the smallest p of so many `tests` must pass by Holm.
+    The interval and `detectable` are those of one of so many `tests` by Bonferroni, which is also
+    what the smallest p must pass by Holm; `p` is not adjusted.
 
     Folds share training data, so their differences are alike and s / sqrt(K) is too small. Here
     se = s sqrt(1/J + 1/(K - 1)), J of K folds having a difference that is not NaN, and df = J - 1.
@@ -226,7 +229,7 @@ def corrected_t(differences: np.ndarray, tests: int = 1) -> CorrectedT:
         return CorrectedT(mean, *[float("nan")] * 7, left_out=folds - count)
     se = float(defined.std(ddof=1) * np.sqrt(1 / count + 1 / (folds - 1)))
     t = mean / se if se else float(np.copysign(np.inf, mean) if mean else 0.0)
-    reach = stats.t.isf(TAIL, count - 1) * se
+    reach = stats.t.isf(TAIL / tests, count - 1) * se
     return CorrectedT(
         mean=mean,
         se=se,
@@ -238,6 +241,15 @@ def corrected_t(differences: np.ndarray, tests: int = 1) -> CorrectedT:
         detectable=_noncentrality(count - 1, TAIL / tests) * se,
         left_out=folds - count,
     )
+
+
+def sd_factors(df: int) -> tuple[float, float]:
+    """The ends of a standard deviation's `LEVEL` per cent interval, over the one that is found.
+
+    For independent normal values with `df` degrees of freedom, by chi-square.
+    """
+    low, high = np.sqrt(df / stats.chi2.isf([TAIL, 1 - TAIL], df))
+    return float(low), float(high)
 
 
 @lru_cache
@@ -297,6 +309,9 @@ def optimism(
     of each draw is lower than that of all people, by 0.01 in simulations, without any choice. So a
     single candidate has no optimism. A choice on those drawn is a little poorer than one on all, so
     `corrected` is rather too low than too high where candidates differ.
+
+    The candidates are taken as given. Where earlier choices on the same people made some of them,
+    as in a greedy search, those choices are not repeated and the optimism is understated.
 
     The interval is of the optimism to be expected of such a choice, by jackknife over subjects and
     t; how far one score lies from the truth is for its own interval to say. Draws without both

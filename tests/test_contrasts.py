@@ -10,7 +10,7 @@ from paincore.configuration import configure
 from paincore.contrasts import Planned
 from paincore.folds import Fold
 from paincore.framestore import FrameStore
-from paincore.statistics import corrected_t, holm, on_shared_frames, subject_draws
+from paincore.statistics import corrected_t, difference, holm, on_shared_frames, subject_draws
 from paincore.sweep import Failure
 from tests.predicted import predictions
 from tests.test_experiments import peak, run_of, search
@@ -82,6 +82,7 @@ def test_a_contrast_holds_the_difference_of_each_fold_its_test_and_holms_p():
     planned = [Planned(str(n), "one", "other", *pair) for n, pair in enumerate(pairs)]
     better, same, missing = contrasts.answer(planned, draws)
     assert better.over_folds == corrected_t(better.pooled.folds, tests=3)
+    assert better.pooled[:3] == difference(good, bad, draws, "f1", tests=3)[:3]
     assert better.over_folds.mean > 0
     assert better.pooled.verdict == "higher"
     assert better.frames == len(good)
@@ -90,6 +91,17 @@ def test_a_contrast_holds_the_difference_of_each_fold_its_test_and_holms_p():
     adjusted = holm([better.over_folds.p, 1, np.nan])
     assert adjusted[0] == pytest.approx(3 * better.over_folds.p)  # the missing one counts
     np.testing.assert_array_equal([better.holm, same.holm, missing.holm], adjusted)
+
+
+def test_only_the_adjusted_test_calls_two_models_different_and_its_interval_says_the_same():
+    good, bad = (predictions(folds=5, subjects=5, signal=signal) for signal in (5.0, 2.0))
+    draws = subject_draws(good, count=200)
+    pair = Planned("x", "one", "other", good, bad)
+    (alone,), (six, *_) = (contrasts.answer([pair] * n, draws) for n in (1, 6))
+    assert alone.over_folds.p == six.over_folds.p < 0.05 < six.holm
+    assert (alone.different, six.different) == (True, False)
+    assert alone.over_folds.low > 0 > six.over_folds.low
+    assert six.pooled.low < alone.pooled.low
 
 
 class Views:

@@ -51,10 +51,11 @@ class MadeUp:
     """In place of a sweep: runs with as many hits as `hits` says; "failed" is a failure."""
 
     def __init__(self, hits: Callable):
-        self.hits, self.asked = hits, []
+        self.hits, self.asked, self.trainings = hits, [], 0
 
     def train(self, store, configurations, folds, seeds=1):
         self.asked.append(list(configurations))
+        self.trainings += len(self.asked[-1]) * len(folds) * seeds
         runs, failures = {}, []
         for one in self.asked[-1]:
             runs[one] = []

@@ -6,6 +6,7 @@ import pytest
 from paincore import paper, results_figures
 from paincore.contrasts import Contrast, Planned, answer
 from paincore.manifest import dataset_named
+from paincore.results_description import p_value
 from paincore.statistics import fold_values, pooled_value, subject_draws
 from tests.predicted import predictions
 from tests.test_figures import texts
@@ -58,20 +59,17 @@ def test_the_papers_means_stand_in_the_rows_of_their_counterparts(panel, score):
     assert "a run failed" in [text.get_text() for text in axes.texts]
 
 
-def test_a_contrast_shows_its_folds_both_estimates_and_the_band_of_what_is_missed():
+def test_a_contrast_shows_its_folds_both_estimands_and_the_adjusted_p():
     (axes,) = drawn(SYNTHETIC)["contrasts"].axes
     (one,) = answer([Planned("clips", "good", "bad", GOOD, BAD)], DRAWS)
     np.testing.assert_allclose(points(axes, "o")[0], one.pooled.folds)
-    assert points(axes, "D") == {0: [one.pooled.pooled]}
     assert points(axes, "s") == {0: [one.over_folds.mean]}
-    (band,) = axes.patches
-    assert band.get_width() == pytest.approx(2 * one.over_folds.detectable)
-    assert band.get_x() == pytest.approx(-one.over_folds.detectable)
+    assert points(axes, "D") == {0: [one.pooled.pooled]}
+    assert not axes.patches
     low, high = axes.get_xlim()
     assert low == -high
     said = [text.get_text() for text in axes.texts]
-    assert said[0].startswith("p ")
-    assert said[1] == "a run failed"
+    assert said == [f"p, Holm\n{p_value(one.holm)}", "a run failed"]
 
 
 def test_the_bar_of_what_is_chosen_is_marked_and_bars_are_per_cent_of_draws():

@@ -27,6 +27,7 @@ from paincore.statistics import (
     optimism,
     pooled_scores,
     pooled_value,
+    sd_factors,
     subject_draws,
 )
 from tests.predicted import predictions
@@ -173,8 +174,9 @@ def test_a_difference_is_paired_and_turns_with_its_sides():
     assert (up.verdict, down.verdict) == ("higher", "lower")
     assert (up.pooled, up.low) == (-down.pooled, -down.high)
     np.testing.assert_allclose(up.folds, fold_scores(good)["auc"] - 0.5)
-    spread = (bootstrap(good, draws, "auc") - bootstrap(bad, draws, "auc")).std(ddof=1)
-    assert up.detectable == pytest.approx((1.959964 + 0.841621) * spread)  # normal quantiles
+    values = bootstrap(good, draws, "auc") - bootstrap(bad, draws, "auc")
+    six = difference(good, bad, draws, "auc", tests=6)
+    np.testing.assert_allclose([six.low, six.high], np.quantile(values, [0.05 / 12, 1 - 0.05 / 12]))
 
 
 def test_always_pain_has_the_f1_of_the_share_of_pain():
@@ -347,4 +349,9 @@ def test_the_detectable_difference_of_a_t_test_is_that_of_its_noncentral_distrib
     six = corrected_t(np.array([0.02, 0.04, 0.06, 0.08, 0.10]), tests=6)
     critical = stats.t.isf(0.05 / 12, 4)
     assert stats.nct.sf(critical, 4, six.detectable / six.se) == pytest.approx(POWER, abs=1e-5)
-    assert six[:-2] == shift[:-2]
+    assert (six.high - six.mean) / six.se == pytest.approx(critical)
+    assert six[:5] == shift[:5]  # mean, se, df, t and p are not adjusted
+
+
+def test_a_standard_deviation_of_five_values_is_known_within_a_factor_of_about_three():
+    np.testing.assert_allclose(sd_factors(4), (0.599, 2.874), atol=0.001)  # chi2: 11.143, 0.484

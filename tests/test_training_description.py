@@ -190,7 +190,7 @@ def test_two_that_do_not_differ_are_not_told_apart():
 
 
 def at(low: float, high: float) -> Difference:
-    return Difference((low + high) / 2, low, high, np.array([low, high]), 0.1)
+    return Difference((low + high) / 2, low, high, np.array([low, high]))
 
 
 CHANGES = "By backbone: higher with `movement`, "
