@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from paincore.corpus import read_generator
 from paincore.explained import ExplanationError
 from paincore.manifest import dataset_named
 from paincore.registration.backends import load_backend
@@ -103,7 +104,7 @@ def registered_by(explained, backend):
 def test_the_example_plays_as_fast_as_its_corpus(explained, drawn_corpus, tmp_path):
     path, subject = film.example_film(drawn_corpus, explained, tmp_path)
     assert subject in set(explained.samples["subject"])
-    taken = film.frames_per_second(drawn_corpus)
+    taken = read_generator(drawn_corpus.root)["fps"]
     times = np.array([seconds for seconds, _ in read_video(path)])
     np.testing.assert_allclose(np.diff(times) * taken, np.round(np.diff(times) * taken), atol=0.01)
     assert np.diff(times).min() == pytest.approx(1 / taken, abs=1e-3)
