@@ -7,7 +7,7 @@ be used for. Nothing leaves the machine. Chapter 08.
 import contextlib
 import hashlib
 import html
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
@@ -321,7 +321,6 @@ def explore_film(
         style={"description_width": "8.5em"}, layout={"width": "34em", "max_width": "100%"},
     )  # fmt: skip
     every = slider("every n-th frame", 1, 30, 1, 1, continuous_update=False)
-    exported = ipywidgets.HTML()
 
     @remembered
     def watched(file: str, every: int) -> Watched:
@@ -330,7 +329,7 @@ def explore_film(
         return watch(file, explained, corpus, subject if file == begin else "", every)
 
     def fit(change=None) -> None:
-        exported.value = ""
+        exported.children[1].value = ""  # was said of another file
         with contextlib.suppress(PaincoreError):  # the explorer says it
             place.max = len(watched(file.value, every.value).frames) - 1
 
@@ -342,21 +341,28 @@ def explore_film(
         film = watched(file, every)
         return film_sentence(film, min(place, len(film.frames) - 1))
 
-    def write(button) -> None:
-        try:
-            exported.value = html.escape(export(watched(file.value, every.value), folder))
-        except (PaincoreError, OSError) as fault:
-            exported.value = html.escape(str(fault))
-
+    exported = _button(lambda: export(watched(file.value, every.value), folder))
     fit()
     file.observe(fit, "value")
     every.observe(fit, "value")
-    button = ipywidgets.Button(description="Export MP4 and CSV", layout={"width": "auto"})
-    button.on_click(write)
-    below = ipywidgets.HBox([button, exported])
-    arranged = ipywidgets.VBox([file, every, played(place, 100), below])
+    arranged = ipywidgets.VBox([file, every, played(place, 100), exported])
     controls = {"file": file, "every": every, "place": place}
     return Explorer(controls, draw, say, arranged=arranged)
+
+
+def _button(write: Callable[[], str]) -> ipywidgets.HBox:
+    """A button that exports, and beside it what `write` says or why it fails."""
+    button = ipywidgets.Button(description="Export MP4 and CSV", layout={"width": "auto"})
+    beside = ipywidgets.HTML()
+
+    def press(button) -> None:
+        try:
+            beside.value = html.escape(write())
+        except (PaincoreError, OSError) as fault:
+            beside.value = html.escape(str(fault))
+
+    button.on_click(press)
+    return ipywidgets.HBox([button, beside])
 
 
 def _begin(
