@@ -24,7 +24,6 @@ from paincore.corpus import open_corpus
 from paincore.experiments import ablate, start_configurations
 from paincore.explained import explain_all
 from paincore.folds import make_folds
-from paincore.manifest import ROOT
 from paincore.profiles import DEFAULT_PROFILE, profile_named
 from paincore.registration import registered
 from paincore.registration_description import backends_here
@@ -33,7 +32,7 @@ from paincore.widgets.ablations import BY_HAND, explore_ablations
 from paincore.widgets.attention import explore_attention
 from paincore.widgets.explorer import Explorer
 from paincore.widgets.face import explore_face
-from paincore.widgets.film import example_film, explore_film
+from paincore.widgets.film import explore_film
 from paincore.widgets.folds import explore_folds
 from paincore.widgets.registration import explore_registration
 
@@ -50,7 +49,6 @@ def main() -> None:
         ablations = ablate(sweep, store, folds, start_configurations(settings))
         runs = sweep.train_all(store, [configure(model="vit", **start)], folds, keep_weights=True)
     models = explain_all(runs, store)
-    film, subject = example_film(corpus, models[0], ROOT / "results" / "films")
     face = explore_face(models[0])
     by_hand = explore_ablations(corpus, ablations)
     by_hand.set(rule=BY_HAND)
@@ -65,7 +63,7 @@ def main() -> None:
         ),
         "ablations": milliseconds(by_hand, "value", [0.05 + n / 25 for n in numbers]),
         "attention": milliseconds(explore_attention(corpus, models), "place", numbers),
-        "film": milliseconds(explore_film(corpus, models[0], film, subject), "place", numbers),
+        "film": milliseconds(explore_film(corpus, models[0]), "place", numbers),
     }
     figures = {name: round(value, 1) for name, value in figures.items()}
     face.draw = plotted(face.draw)

@@ -60,11 +60,13 @@ class Sample:
     """Some frames of a corpus, looked at closely.
 
     `errors`, a row a frame with usable landmarks: yaw, `inner` and `all`, the landmark errors.
-    Means over `count` frames of frontal views and of plain crops, float (S, S, 3).
+    Means over `count` frames of frontal views and of plain crops, float (S, S, 3), black where
+    there is no frame. `lost` says of each further frame why no face is found in it any more.
     """
 
     errors: pd.DataFrame
     count: int
+    lost: tuple[str, ...]
     mean_view: np.ndarray
     mean_crop: np.ndarray
 
@@ -72,23 +74,28 @@ class Sample:
 def inspect(corpus: Corpus, store: FrameStore, backend: Backend, most: int = 240) -> Sample:
     """Register up to `most` frames of a store again, spread evenly, and keep what it does not.
 
-    Used by chapter 02, for the meshes.
+    A file that has changed since, or another processor, can lose a face: such frames are listed
+    and not counted. Used by chapter 02, for the meshes.
     """
     frames = store.frames[store.usable]
     chosen = np.linspace(0, len(frames) - 1, min(most, len(frames))).round().astype(int)
     size = store.images.shape[1]
     views, crops = np.zeros((2, size, size, 3))
-    errors = []
+    errors, lost = [], []
     for row in frames.iloc[chosen].itertuples():
         (face,) = find_faces([read_picture(corpus.root, row, backend.name)], backend, size)
+        if face.view is None:
+            lost.append(face.problem)
+            continue
         views += face.view.image
         crops += crop(face.picture.image, face.mesh, backend.topology, size).image
         reference, _ = usable_landmarks(corpus.root, row.landmarks, row.image)
         if reference is not None:
             errors.append((row.yaw, *landmark_error(points_66(face.mesh, backend), reference)))
-    count = max(1, len(chosen))
+    count = len(chosen) - len(lost)
     table = pd.DataFrame(errors, columns=["yaw", "inner", "all"], dtype=float)
-    return Sample(table, len(chosen), views / count, crops / count)
+    mean_view, mean_crop = views / max(1, count), crops / max(1, count)
+    return Sample(table, count, tuple(lost), mean_view, mean_crop)
 
 
 def by_yaw(errors: pd.DataFrame) -> pd.DataFrame:

@@ -152,6 +152,7 @@ def drawn_again(corpus: Corpus, folds: Sequence[Explained], workers: int | None 
     size = folds[0].model.image_size
     again = render_again(corpus, folds[0].store, rows, list(plan["change"]), size, workers)
     lost = plan.assign(lost=~again.whole).groupby(["fold", "number"])["lost"].transform("any")
+    interventions.check_some_left(~lost, again)
     plan = plan[~lost]
     parts = [_measured(folds[place], again, part) for place, part in plan.groupby("fold")]
     return _joined(parts, again.lost)

@@ -62,6 +62,15 @@ class Rendered:
         return Rendered(*parts, self.lost)
 
 
+def check_some_left(kept: np.ndarray, again: Rendered) -> None:
+    """Raises InterventionError where of the samples drawn again, `kept` bool, none is left."""
+    if not kept.any():
+        raise InterventionError(
+            f"None of {len(kept)} samples that were drawn again shows a face in all its frames: "
+            f"{'; '.join(again.lost[:1]) or 'there were none'}."
+        )
+
+
 def examined(samples: pd.DataFrame, at_most: int, pain: bool = True) -> np.ndarray:
     """The samples that are looked into: of each subject at most so many, spread evenly in order.
 

@@ -204,7 +204,7 @@ class Generator(Entry):
 
 
 class DataSet(Entry):
-    """A data set; `faces_may_be_shown` and `shown_subjects` (all if empty) bind every figure.
+    """A data set; `faces_may_be_shown` and `shown_subjects` (all if empty) bind figures and videos.
 
     `stand_in` takes the place of a face that may not be shown: an outline, or an avatar, which
     moves as the frame is coded and so discloses its label.

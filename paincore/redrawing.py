@@ -142,6 +142,9 @@ def _picture(
 
 
 def _outcome(unchanged: Face, face: Face, change: Change, backend: Backend, job: Job) -> Outcome:
+    if unchanged.view is None:  # found when the store was made, and not any more
+        nothing = np.zeros((job.size, job.size), bool)
+        return Outcome(np.zeros((*nothing.shape, 3), np.uint8), nothing, nothing, unchanged.problem)
     before = unchanged.view
     moved = np.zeros((job.size, job.size), bool)
     if not change.turn:

@@ -88,6 +88,11 @@ def findings(corpus: Corpus, store: FrameStore, sample: Sample, turned: pd.DataF
             f"A frontal view shows {100 * frames['visible_share'].mean():.0f} % of the face on "
             f"average, and {100 * frames['visible_share'].min():.0f} % at worst.",
         ]
+    if sample.lost:
+        sentences.append(
+            f"In {len(sample.lost)} of {len(sample.lost) + sample.count} frames that were "
+            f"registered a second time no face was found any more; the first: {sample.lost[0]}."
+        )
     if len(sample.errors):
         true = "true" if corpus.truth is not None else "corpus's own"
         sentences.append(
@@ -97,7 +102,7 @@ def findings(corpus: Corpus, store: FrameStore, sample: Sample, turned: pd.DataF
         )
     if corpus.truth is not None and len(frames):
         sentences.append(_pose_sentence(pose_errors(frames, corpus.truth)))
-    if turned is not None and len(turned):
+    if turned is not None and (turned["yaw"].abs() == 30).any():
         sentences.append(_turned_sentence(turned))
     return "\n".join(f"- {sentence}" for sentence in sentences)
 
@@ -117,7 +122,7 @@ def _pose_sentence(errors: pd.DataFrame) -> str:
     return (
         f"The yaw is off by {errors['yaw'].abs().median():.1f}° (median), the roll by "
         f"{errors['roll'].abs().median():.1f}°; the pitch by {spread['pitch']:.1f}° around a "
-        f"constant of {constant:.1f}°, in part a matter of what counts as level, in part the "
+        f"constant of {constant:z.1f}°, in part a matter of what counts as level, in part the "
         "backend's own tilt."
     )
 

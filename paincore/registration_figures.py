@@ -89,6 +89,8 @@ def steps(corpus, store, backend) -> Figure:
         return sentence_instead(corpus.dataset, title, NO_FACE)
     last = (rising_clip(frames) if len(rising_clip(frames)) else frames).iloc[-1:]
     (face,) = find(corpus, last, backend, store.images.shape[1])
+    if face.view is None:
+        return sentence_instead(corpus.dataset, title, face.problem)
     subject = last["subject"].item()
     height, width = face.picture.image.shape[:2]
     figure = new_figure(corpus.dataset, title, 2.05)
@@ -152,19 +154,25 @@ def same_patches(corpus, store, backend, sample, people: int = 5) -> Figure:
     frames = most_turned(frames, people)
     size = store.images.shape[1]
     faces = find(corpus, frames, backend, size)
-    crops = [crop(f.picture.image, f.mesh, backend.topology, size).image for f in faces]
+    crops = [
+        crop(f.picture.image, f.mesh, backend.topology, size).image if f.view else None
+        for f in faces
+    ]
     rows = (
-        ("plain crop", [*crops, sample.mean_crop], PAPER),
-        ("frontal view", [*store.images[frames.index], sample.mean_view], THIS),
+        ("plain crop", [*crops, sample.mean_crop if sample.count else None]),
+        ("frontal view", [*store.images[frames.index], sample.mean_view if sample.count else None]),
     )
-    names = [f"{f.subject}, yaw {f.yaw:.0f}°" for f in frames.itertuples()]
+    names = [f"{f.subject}, yaw {f.yaw:z.0f}°" for f in frames.itertuples()]
     names.append(f"mean of {sample.count}")
     subjects = [*frames["subject"], "all"]
     figure = new_figure(corpus.dataset, title, 3.15)
     grid = figure.subplots(2, len(names), squeeze=False)
-    for line, (kind, images, _) in zip(grid, rows, strict=True):
+    for line, (kind, images) in zip(grid, rows, strict=True):
         label_row(line[0], kind)
         for axes, image, subject in zip(line, images, subjects, strict=True):
+            if image is None:
+                say(axes, "no face\nfound")
+                continue
             show_face(axes, np.round(image).astype(np.uint8), corpus.dataset, subject)
             if may_be_shown(corpus.dataset, subject):
                 _mark_patches(axes, size)
@@ -225,7 +233,7 @@ def before_and_after(corpus, store, columns: int = 6) -> Figure:
     for column, (number, frame) in zip(grid.T, frames.iterrows(), strict=True):
         show_frame(column[0], corpus, frame)
         show_face(column[1], store.images[number], corpus.dataset, frame["subject"])
-        label(column[0], f"yaw {frame['yaw']:.0f}°")
+        label(column[0], f"yaw {frame['yaw']:z.0f}°")
         label(column[1], f"{100 * frame['visible_share']:.0f} % visible")
     label_row(grid[0, 0], "frame")
     label_row(grid[1, 0], "frontal view")
@@ -249,7 +257,7 @@ def backends(corpus, store, here: dict) -> Figure:
     grid = figure.subplots(len(frames), 1 + len(order), squeeze=False)
     for line, (_, frame) in zip(grid, frames.iterrows(), strict=True):
         show_frame(line[0], corpus, frame)
-        label_row(line[0], f"yaw {frame['yaw']:.0f}°")
+        label_row(line[0], f"yaw {frame['yaw']:z.0f}°")
     label(grid[0, 0], "frame")
     for column, name in zip(grid[:, 1:].T, order, strict=True):
         label(column[0], name)
@@ -304,7 +312,7 @@ def _measures(seconds: float, face: Face) -> str:
     view = face.view
     return (
         f"at {seconds:.1f} s\n"
-        f"yaw {view.yaw:.0f}°, pitch {view.pitch:.0f}°, roll {view.roll:.0f}°\n"
+        f"yaw {view.yaw:z.0f}°, pitch {view.pitch:z.0f}°, roll {view.roll:z.0f}°\n"
         f"{100 * view.visible_share:.0f} % of the face visible\n"
         f"presence score {face.mesh.score:.2f}"
     )

@@ -30,7 +30,14 @@ from paincore.faithfulness import patch_shares
 from paincore.folds import Fold
 from paincore.frames import KEYS
 from paincore.framestore import FrameStore
-from paincore.interventions import Change, Rendered, examined, render_again, settings_of
+from paincore.interventions import (
+    Change,
+    Rendered,
+    check_some_left,
+    examined,
+    render_again,
+    settings_of,
+)
 from paincore.manifest import ROOT
 from paincore.registration import registered
 from paincore.statistics import interval
@@ -162,6 +169,7 @@ def _turned(
     rows = np.concatenate([one.rows[some] for one, some in zip(ones, chosen, strict=True)])
     changes = [Change(turn=TURN)] * len(rows)
     again = render_again(clean, store, rows, changes, ones[0].model.image_size, workers)
+    check_some_left(again.whole, again)
     ends = np.cumsum([0, *map(len, chosen)])
     tables = []
     for place, (models, one, some) in enumerate(zip(by_fold, ones, chosen, strict=True)):

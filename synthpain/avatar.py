@@ -8,7 +8,8 @@ import numpy as np
 
 from synthpain.behaviour import DRAWN
 from synthpain.corpus import renderer_of
-from synthpain.head import View
+from synthpain.head import View, landmarks66, project
+from synthpain.people import face_vertices
 
 SIDE = 256  # pixels of the picture
 PEOPLE, SEED = 25, 1  # the embedded corpus has seed 0
@@ -20,9 +21,21 @@ def draw_face(person: int = 0, size: int = SIDE, **state: float) -> np.ndarray:
     `state` has action units as `au4` (0 to 5; AU43 and AU45 0 to 1), and fields of
     `synthpain.head.View`; what is left out is at rest. Chapter 08.
     """
-    face = {f"au{au}": state.pop(f"au{au}", 0.0) for au in DRAWN}
-    view = View(width=size, height=size, **state)
+    face, view = _posed(size, state)
     return renderer_of(PEOPLE, SEED, person).render(face, view, None)
+
+
+def landmarks_of(person: int = 0, size: int = SIDE, **state: float) -> np.ndarray:
+    """The 66 landmarks, float (66, 2) in pixels, of the face that `draw_face` draws."""
+    face, view = _posed(size, state)
+    vertices = face_vertices(renderer_of(PEOPLE, SEED, person).person, face)
+    return landmarks66(project(vertices, view))
+
+
+def _posed(size: int, state: dict[str, float]) -> tuple[dict[str, float], View]:
+    face = {f"au{au}": state.get(f"au{au}", 0.0) for au in DRAWN}
+    view = {name: value for name, value in state.items() if name not in face}
+    return face, View(width=size, height=size, **view)
 
 
 def avatar(units: dict[str, float]) -> np.ndarray:

@@ -1,11 +1,14 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paincore import accuracy
+from paincore import accuracy, registration_figures
 from paincore.registration.backends import load_backend
+from tests.test_figures import texts
 
 
 @pytest.fixture(scope="module")
@@ -87,3 +90,29 @@ def test_turning_changes_a_frontal_view_far_less_than_a_plain_crop(heads, landma
     for yaw in (-30, 30):
         assert table.loc[yaw, "crop"] > 2 * table.loc[yaw, "view"]
         assert table.loc[yaw, "crop_face"] > 1.3 * table.loc[yaw, "view"]
+
+
+def test_a_face_that_is_not_found_again_is_listed_and_not_counted(
+    drawn_corpus, drawn_store, landmarker
+):
+    whole = accuracy.inspect(drawn_corpus, drawn_store, landmarker)
+    calls = iter(range(100))
+
+    def find(images, landmarks):
+        every_other = next(calls) % 2
+        return [None] * len(images) if every_other else landmarker.find(images, landmarks)
+
+    sample = accuracy.inspect(drawn_corpus, drawn_store, replace(landmarker, find=find))
+    assert (sample.count, len(sample.lost), len(sample.errors)) == (11, 11, 11)
+    assert "no face found" in sample.lost[0]
+    kept = np.flatnonzero(drawn_store.usable)[::2]
+    assert sample.mean_view == pytest.approx(drawn_store.images[kept].mean(0))
+    assert whole.lost == ()
+    blind = replace(landmarker, find=lambda images, landmarks: [None] * len(images))
+    nothing = accuracy.inspect(drawn_corpus, drawn_store, blind)
+    assert nothing.count == 0 and nothing.errors.empty and not nothing.mean_view.any()
+    figures = [
+        registration_figures.steps(drawn_corpus, drawn_store, blind),
+        registration_figures.same_patches(drawn_corpus, drawn_store, blind, nothing),
+    ]
+    assert all("no face" in texts(figure) for figure in figures)

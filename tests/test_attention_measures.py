@@ -21,7 +21,7 @@ from paincore.corpus import open_corpus
 from paincore.explained import Explained, probabilities
 from paincore.frames import KEYS
 from paincore.inputs import pictures_at
-from paincore.interventions import Change, render_again
+from paincore.interventions import Change, InterventionError, Rendered, render_again
 from paincore.registration import registered
 from paincore.statistics import subject_draws
 from synthpain.corpus import synthesize
@@ -152,6 +152,17 @@ def test_an_effect_is_what_taking_the_unit_away_does_to_the_prediction(corpus, o
     assert row["effect"] == pytest.approx(before - after, abs=1e-6)
     assert set(drawn.areas["replaced"]) == {"mean", "blurred", "neutral face"}
     assert len(drawn.areas) == 3 * len(drawn.maps) * len(drawn.samples)
+
+
+def test_samples_that_are_all_lost_are_an_error_with_a_sentence(corpus, one, monkeypatch):
+    def nothing(corpus, store, rows, changes, size, workers):
+        black = np.zeros((*rows.shape, size, size), bool)
+        found = np.zeros(rows.shape, bool)
+        return Rendered(np.zeros((*black.shape, 3), np.uint8), found, black, black, ("no face",))
+
+    monkeypatch.setattr(attention_measures, "render_again", nothing)
+    with pytest.raises(InterventionError, match="no face"):
+        drawn_again(corpus, [one])
 
 
 def test_a_corpus_without_truth_is_measured_as_it_was_filmed(one):

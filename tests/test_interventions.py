@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from paincore import interventions, redrawing
 from paincore.corpus import open_corpus
 from paincore.inputs import pictures_at
 from paincore.interventions import (
@@ -13,8 +14,10 @@ from paincore.interventions import (
     Change,
     InterventionError,
     active_aus,
+    check_some_left,
     examined,
     render_again,
+    settings_of,
 )
 from paincore.redrawing import LUMINANCE, MOVED
 from paincore.registration import registered
@@ -203,3 +206,21 @@ def test_nothing_to_draw_is_nothing_drawn(corpus, store):
     nothing = render_again(corpus, store, np.zeros((0, 1), int), [], SIZE)
     assert nothing.frames.shape == (0, 1, SIZE, SIZE, 3)
     assert nothing.whole.shape == (0,)
+
+
+def test_a_stored_face_that_is_not_found_again_counts_as_lost(corpus, store, usable, monkeypatch):
+    """As on another processor; here the backend sees nothing."""
+    backend = load_backend("landmarker")
+    blind = replace(backend, find=lambda images, landmarks: [None] * len(images))
+    monkeypatch.setattr(redrawing, "_loaded", lambda name: blind)
+    wanted = [(int(usable[0]), UNCHANGED)]
+    [job] = interventions._jobs(corpus, store, corpus.truth, settings_of(corpus), wanted, SIZE)
+    [outcome] = redrawing.redraw(job).values()
+    assert "no face found" in outcome.problem and not outcome.picture.any()
+
+
+def test_samples_that_are_all_lost_are_said_by_name(corpus, store, usable):
+    again = render_again(corpus, store, usable[:1, None], [Change(turn=150.0)], SIZE, workers=1)
+    with pytest.raises(InterventionError, match="None of 1 samples"):
+        check_some_left(again.whole, again)
+    check_some_left(np.array([True, False]), again)

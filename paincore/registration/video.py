@@ -28,8 +28,7 @@ def read_video(path: str | Path) -> Iterator[tuple[float, np.ndarray]]:
     path = Path(path)
     if not path.is_file():
         raise VideoError(f"{path}: no such file")
-    image = decode(np.fromfile(path, np.uint8)) if cv2.haveImageReader(str(path)) else None
-    if image is not None:
+    if (image := _photograph(path)) is not None:
         return iter([(0.0, image)])
     try:
         container = av.open(str(path))
@@ -44,7 +43,7 @@ def read_video(path: str | Path) -> Iterator[tuple[float, np.ndarray]]:
 
 
 def sampled(path: str | Path, most: int = 60, side: int = 1280) -> list[tuple[float, np.ndarray]]:
-    """Up to `most` frames of a photograph or film, about evenly spaced, as `read_video` gives them.
+    """Up to `most` frames of an image or video, about evenly spaced, as `read_video` gives them.
 
     A frame whose longer side has more than `side` pixels is shrunk to it, so that 4K fits into
     memory. The file is read to its end, once. Raises VideoError as `read_video` does. Chapter 08.
@@ -86,6 +85,14 @@ def register_file(
     for seconds, image in frames:
         (face,) = find_faces([Picture(f"{path}, {seconds:.2f} s", image)], loaded, size)
         yield seconds, face
+
+
+def _photograph(path: Path) -> np.ndarray | None:
+    """The only image of a file; None of a video and of an animation, which is one."""
+    if not cv2.haveImageReader(str(path)):
+        return None
+    image = decode(np.fromfile(path, np.uint8))
+    return None if image is None or cv2.imcount(str(path)) > 1 else image
 
 
 def _frames(

@@ -19,6 +19,7 @@ from paincore.widgets.players import picture_of, player
 
 HALF, FROM_OTHERS, BY_HAND = "0.5, as in the paper", "from other folds", "by hand"
 COLOURS = (THIS, PAIN, "#009E73", "#CC79A7", "#E69F00")
+DASHES, MARKERS = ("-", "--", ":"), ("o", "s", "^")  # 15 curves that can be told from each other
 CURVES = ("ROC", "precision and recall")
 HALVES = (0, 0.5, 1)
 STOPS = np.arange(1, 20) / 20  # thresholds of the rendered slider
@@ -95,22 +96,30 @@ def ablations_figure(
     `titles` are those of the ablation's trials. Chapter 08.
     """
     chosen = _chosen(ablation, titles)
-    figure = new_figure(corpus.dataset, titles[0], 4.6)
+    columns = 2 if max(map(len, chosen)) > 30 else 3
+    figure = new_figure(corpus.dataset, titles[0], 4.6 + 0.15 * -(-len(chosen) // columns))
     (scores, curves), (table, reliability) = figure.subplots(2, 2, height_ratios=(1.15, 1))
+    apart = min(0.14, 0.85 / len(chosen))
     for number, (title, predictions) in enumerate(chosen.items()):
-        colour = COLOURS[number % len(COLOURS)]
+        again, colour = divmod(number, len(COLOURS))
+        look = {"color": COLOURS[colour], "ls": DASHES[again % len(DASHES)]}
+        marker = MARKERS[again % len(MARKERS)]
         own = ablation.scores[ablation.scores["title"] == title].drop_duplicates("fold")
         for place, name in enumerate(("f1", "auc")):
-            across = place + (number - (len(chosen) - 1) / 2) * 0.14
-            scores.plot(np.full(len(own), across), own[name], "o", color=colour, ms=4, alpha=0.5)
-            scores.hlines(own[name].mean(), across - 0.05, across + 0.05, color=colour, lw=2)
-        _draw_curve(curves, predictions, curve, colour)
-        curves.plot([], [], color=colour, label=title)
+            across = place + (number - (len(chosen) - 1) / 2) * apart
+            ends = across + np.array([-0.35, 0.35]) * apart
+            scores.plot(np.full(len(own), across), own[name], **look | {"ls": ""}, marker=marker,
+                        ms=min(4, 35 * apart), alpha=0.5)  # fmt: skip
+            scores.plot(ends, [own[name].mean()] * 2, color=look["color"], lw=2)
+        _draw_curve(curves, predictions, curve, look)
+        curves.plot([], [], **look, marker=marker, ms=4, label=title)
     scores.set(xticks=(0, 1), xlim=(-0.5, 1.5), ylim=(0, 1), yticks=HALVES)
     scores.set_xticklabels(["F1", "AUC"])
     scores.set_title("each fold, and their mean")
     scores.grid(axis="y")
-    curves.legend(fontsize=7, loc="best")
+    figure.legend(
+        *curves.get_legend_handles_labels(), loc="outside lower center", ncols=columns, fontsize=7
+    )
     first = next(iter(chosen.values()))
     _draw_table(table, decided(first, threshold_of(first, rule, value)))
     _draw_calibration(reliability, first)
@@ -201,10 +210,7 @@ def explore_ablations(corpus: Corpus, ablations: Mapping[str, Ablation]) -> Expl
     def say(model: str, titles, rule: str, value: float, curve: str) -> str:
         return decision_sentence(ablations[model], titles, rule, value)
 
-    def still() -> Figure:
-        return draw(**{name: control.value for name, control in controls.items()})
-
-    return Explorer(controls, draw, say, still)
+    return Explorer(controls, draw, say)
 
 
 def decision_sentence(ablation: Ablation, titles: Sequence[str], rule: str, value: float) -> str:
@@ -240,7 +246,7 @@ def _chosen(ablation: Ablation, titles: Sequence[str]) -> dict[str, pd.DataFrame
     return {title: ablation.predictions[known[title]] for title in titles}
 
 
-def _draw_curve(axes: Axes, predictions: pd.DataFrame, curve: str, colour: str) -> None:
+def _draw_curve(axes: Axes, predictions: pd.DataFrame, curve: str, look: dict) -> None:
     pain, probability = predictions["pain"], predictions["probability"]
     if curve == CURVES[0]:
         across, up, _ = roc_curve(pain, probability)
@@ -248,7 +254,7 @@ def _draw_curve(axes: Axes, predictions: pd.DataFrame, curve: str, colour: str) 
     else:
         up, across, _ = precision_recall_curve(pain, probability)
         axes.set(xlabel="recall", ylabel="precision")
-    axes.plot(across, up, color=colour, lw=1.3)
+    axes.plot(across, up, **look, lw=1.3)
     axes.set(xlim=(0, 1), ylim=(0, 1.02), xticks=HALVES, yticks=HALVES)
     axes.set_title("all folds together")
 

@@ -24,6 +24,8 @@ from paincore.figures import MUTED, PAIN, THIS, new_figure, styled
 from paincore.widgets.explorer import Explorer, choice, played, sequence_choice, slider
 from paincore.widgets.players import picture_of, player, spread
 
+ROLLOUT = "rollout"  # in the list of layers, where None would read as nothing chosen
+
 
 class Reading(NamedTuple):
     """How attention is read: `layer` None is rollout, where `head` is the fusion of heads; else
@@ -156,27 +158,31 @@ def explore_attention(corpus: Corpus, models: Sequence[Explained]) -> Explorer:
         "subject": subject,
         "sequence": sequence,
         "place": slider("sample", 0, 1, 1, 0),
-        "layer": choice("layer", [("rollout", None), *((str(n), n) for n in range(layers))]),
+        "layer": choice("layer", [ROLLOUT, *range(layers)]),
         "head": choice("heads", [*FUSIONS, *map(str, range(heads))]),
         "discard": slider("rollout drops", 0.0, 0.95, 0.05, 0.0),
         "threshold": slider("coloured from", 0.0, 0.95, 0.05, THRESHOLD),
     }
 
-    def numbers(sequence: str) -> np.ndarray:
-        return np.flatnonzero(of[subject.value].run.predictions["sequence"] == sequence)
+    def numbers(subject: str, sequence: str) -> np.ndarray:
+        predictions = of[subject].run.predictions
+        own = (predictions["subject"] == subject) & (predictions["sequence"] == sequence)
+        return np.flatnonzero(own)
 
     def fit(change=None) -> None:
-        if sequence.value is not None and len(numbers(sequence.value)):
-            controls["place"].max = len(numbers(sequence.value)) - 1
+        controls["place"].max = max(0, len(numbers(subject.value, sequence.value)) - 1)
 
     fit()
     sequence.observe(fit, "value")
 
     def asked(state: dict) -> tuple[Explained, int, Reading]:
-        explained, found = of[state["subject"]], numbers(state["sequence"])
+        if state["subject"] not in of:
+            raise ExplanationError(f"{state['subject']} is tested by none of these models.")
+        explained, found = of[state["subject"]], numbers(state["subject"], state["sequence"])
         if not len(found):
             raise ExplanationError(f"{state['subject']} has no sample in {state['sequence']}.")
-        reading = Reading(state["layer"], state["head"], state["discard"])
+        layer = None if state["layer"] == ROLLOUT else state["layer"]
+        reading = Reading(layer, state["head"], state["discard"])
         if reading.layer is None and reading.head not in FUSIONS:
             raise ExplanationError("Rollout takes all heads: choose mean, max or min, or a layer.")
         return explained, int(found[min(state["place"], len(found) - 1)]), reading
@@ -187,13 +193,10 @@ def explore_attention(corpus: Corpus, models: Sequence[Explained]) -> Explorer:
     def say(**state) -> str:
         return sample_sentence(*asked(state))
 
-    def still() -> Figure:
-        return draw(**{name: control.value for name, control in controls.items()})
-
     rest = [c for name, c in controls.items() if name not in ("subject", "sequence", "place")]
     row = ipywidgets.Layout(flex_flow="row wrap")
     arranged = ipywidgets.VBox(
         [ipywidgets.Box([subject, sequence], layout=row), played(controls["place"]),
          ipywidgets.Box(rest, layout=row)]
     )  # fmt: skip
-    return Explorer(controls, draw, say, still, arranged)
+    return Explorer(controls, draw, say, arranged=arranged)

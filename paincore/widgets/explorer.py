@@ -7,7 +7,9 @@ none. What the output holds instead is a still, drawn under the corpus's rules. 
 """
 
 import html
+import textwrap
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 
 import anywidget
 import cv2
@@ -18,7 +20,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from paincore import PaincoreError
-from paincore.figures import live
+from paincore.figures import MUTED, WIDTH, live, styled
 
 Drawing = Figure | np.ndarray
 SCREEN = 100  # dots per inch of a live figure
@@ -114,12 +116,24 @@ def encoded(drawing: Drawing, dpi: int = SCREEN) -> tuple[str, bytes]:
     return f"image/{kind}", cv2.imencode(f".{kind}", bgr, options)[1].tobytes()
 
 
+@styled
+def drawn_or_said(draw: Callable[[], Drawing]) -> Drawing:
+    """What `draw` returns; where it raises a `PaincoreError`, that sentence as a figure."""
+    try:
+        return draw()
+    except PaincoreError as fault:
+        figure = Figure(figsize=(WIDTH, 1))
+        figure.text(0.02, 0.5, textwrap.fill(str(fault), 100), va="center", color=MUTED)
+        return figure
+
+
 class Explorer(ipywidgets.VBox):
     """Controls, a live picture, and a sentence below it that says the same in words.
 
     `draw` and `say` take the controls' values under the controls' names: `draw` returns the live
-    picture, `say` a sentence or two in plain text. `still` draws the figure of the book. A
-    `PaincoreError` is shown as the sentence. `arranged` lays the controls out; None means in lines.
+    picture, `say` a sentence or two in plain text; neither may rely on the other having been
+    called. `still` draws the figure of the book; None means the live picture. A `PaincoreError`
+    is shown as the sentence. `arranged` lays the controls out; None means in lines.
     """
 
     def __init__(
@@ -127,11 +141,12 @@ class Explorer(ipywidgets.VBox):
         controls: Mapping[str, ipywidgets.ValueWidget],
         draw: Callable[..., Drawing],
         say: Callable[..., str],
-        still: Callable[[], Figure],
+        still: Callable[[], Figure] | None = None,
         arranged: ipywidgets.Widget | None = None,
     ) -> None:
-        self.controls, self.draw, self.say, self.still = dict(controls), draw, say, still
-        self.picture = LivePicture(lambda: self.draw(**self.state))
+        self.controls, self.draw, self.say = dict(controls), draw, say
+        self.still = still or (lambda: self.draw(**self.state))
+        self.picture = LivePicture(lambda: drawn_or_said(lambda: self.draw(**self.state)))
         self.sentence = ipywidgets.HTML()
         line = ipywidgets.Layout(flex_flow="row wrap")
         self.held, self.said = False, ""
@@ -161,9 +176,9 @@ class Explorer(ipywidgets.VBox):
             return
         try:
             said = self.say(**self.state)
-            self.picture.redraw(moved)
         except PaincoreError as fault:
             said = str(fault)
+        self.picture.redraw(moved)
         self.picture.alt = self.said = said
         self.sentence.value = f'<div role="status">{html.escape(said)}</div>'
 
@@ -178,10 +193,30 @@ class Explorer(ipywidgets.VBox):
         self.update()
 
     def _repr_mimebundle_(self, **kwargs) -> tuple[dict, dict]:
-        figure = self.still()
+        figure = drawn_or_said(self.still)
         width, height = (round(side * SCREEN) for side in figure.get_size_inches())
         bundle = super()._repr_mimebundle_(**kwargs) | {"image/png": encoded(figure, PRINT)[1]}
         return bundle, {"image/png": {"width": width, "height": height}}
+
+
+def remembered(function: Callable) -> Callable:
+    """The function with its last outcome kept, a `PaincoreError` too: `say` and `draw` of one state
+    do their common work once, in either order."""
+
+    @lru_cache(maxsize=1)
+    def outcome(*values):
+        try:
+            return function(*values), None
+        except PaincoreError as fault:
+            return None, fault
+
+    def once(*values):
+        found, fault = outcome(*values)
+        if fault:
+            raise fault
+        return found
+
+    return once
 
 
 def said_by(explorers: Mapping[str, Explorer]) -> str:

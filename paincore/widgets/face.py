@@ -5,6 +5,7 @@ Chapter 08.
 
 from functools import lru_cache
 
+import cv2
 import ipywidgets
 import numpy as np
 from matplotlib.figure import Figure
@@ -15,10 +16,10 @@ from paincore.facs import LID_AUS, PSPI_AUS
 from paincore.figures import MUTED, new_figure, show_face, styled
 from paincore.manifest import dataset_named
 from paincore.redrawing import shrunk
-from paincore.registration.backends import Backend, load_backend
+from paincore.registration.backends import TAKE_LANDMARKS, Backend, load_backend
 from paincore.registration.faces import Face, Picture, find_faces
 from paincore.widgets.explorer import Explorer, slider
-from synthpain.avatar import PEOPLE, SIDE, draw_face
+from synthpain.avatar import PEOPLE, SIDE, draw_face, landmarks_of
 from synthpain.behaviour import DRAWN, HALF_CLOSED
 from synthpain.head import View
 
@@ -38,10 +39,26 @@ def coded(**state: float) -> dict[str, int]:
     }
 
 
-def register_face(picture: np.ndarray) -> Face:
-    """The drawn picture as the landmarker registers it."""
-    (face,) = find_faces([Picture("the face of the sliders", picture)], _backend(), SIDE)
+@lru_cache(maxsize=16)
+def register_face(backend: str, size: int, **state: float) -> Face:
+    """The face of a state as `backend` registers it, its view `size` pixels square.
+
+    A backend that looks at landmarks gets those of the drawn face, as a corpus has them. Raises
+    AssetError or CheckpointError where the backend's files are missing.
+    """
+    landmarks = landmarks_of(**state) if backend in TAKE_LANDMARKS else None
+    picture = Picture("the face of the sliders", draw_face(**state), landmarks)
+    (face,) = find_faces([picture], _backend(backend), size)
     return face
+
+
+def registered_for(explained: Explained | None, state: dict[str, float]) -> Face:
+    """The face of a state as the model's training data were registered; without a model, as the
+    landmarker does."""
+    if explained is None:
+        return register_face("landmarker", SIDE, **state)
+    meta = explained.store.meta
+    return register_face(meta["backend"], meta["size"], **state)
 
 
 def pain_probability(explained: Explained, view: np.ndarray) -> float:
@@ -51,24 +68,22 @@ def pain_probability(explained: Explained, view: np.ndarray) -> float:
     return float(probabilities(explained.model, frames)[0])
 
 
-@lru_cache(maxsize=1)
-def _backend() -> Backend:
-    return load_backend("landmarker")
+@lru_cache
+def _backend(name: str) -> Backend:
+    return load_backend(name)
 
 
 def explore_face(explained: Explained | None = None) -> Explorer:
     """Sliders for a synthetic face, its registered view beside it and, with a model, the
     probability of pain. Chapter 08."""
-    found: dict[str, Face] = {}
 
     def say(**state) -> str:
-        picture = draw_face(**state)
-        found["face"] = face = register_face(picture)
+        face = registered_for(explained, state)
         return " ".join([_pspi_sentence(state), _prediction_sentence(face, explained)])
 
     def draw(**state) -> np.ndarray:
-        face = found["face"]
-        view = NOTHING if face.view is None else face.view.image
+        face = registered_for(explained, state)
+        view = NOTHING if face.view is None else cv2.resize(face.view.image, (SIDE, SIDE))
         return np.hstack([face.picture.image, np.full((SIDE, 12, 3), 255, np.uint8), view])
 
     controls = _controls()
@@ -88,7 +103,7 @@ def _pspi_sentence(state: dict) -> str:
 def _prediction_sentence(face: Face, explained: Explained | None) -> str:
     if face.view is None:
         return f"No registered view: {face.problem}."
-    pose = f"Registered from a yaw of {face.view.yaw:.0f} degrees."
+    pose = f"Registered from a yaw of {face.view.yaw:z.0f} degrees."
     if explained is None:
         return f"{pose} There is no trained model to ask."
     probability = pain_probability(explained, face.view.image)
@@ -140,7 +155,7 @@ def still(explained: Explained | None = None) -> Figure:
     for axes, (name, state) in zip(row, states.items(), strict=False):
         picture = draw_face(**state)
         show_face(axes, picture, dataset_named("synthetic"), "")
-        view = register_face(picture).view if explained else None
+        view = registered_for(explained, state).view if explained else None
         said = f": {pain_probability(explained, view.image):.2f}" if view else ""
         axes.set_title(name + said, color=MUTED, fontsize=8)
     return figure

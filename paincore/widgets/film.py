@@ -1,10 +1,13 @@
-"""A reader's own film: registered, a probability of pain over time, and attention on each face.
+"""A reader's own video: registered, a probability of pain over time, and attention on each face.
 
-What is exported is a film and a table; both say what the model must not be used for. Nothing
-leaves the machine. Chapter 08.
+What is exported is a video and a table, into the results folder; both say what the model must not
+be used for. Nothing leaves the machine. Chapter 08.
 """
 
-from collections.abc import Iterator
+import contextlib
+import hashlib
+import html
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
@@ -15,6 +18,7 @@ import cv2
 import ipywidgets
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
@@ -22,31 +26,43 @@ from paincore import PaincoreError
 from paincore.attention import above, rollout, scaled, to_maps
 from paincore.attention_pictures import COLOURS, OPACITY, THRESHOLD, overlay
 from paincore.corpus import Corpus
+from paincore.description import frames_per_second
 from paincore.explained import Explained, probabilities
 from paincore.figures import MUTED, PAIN, THIS, may_be_shown, new_figure, show_face, styled
+from paincore.manifest import ROOT
 from paincore.redrawing import shrunk
 from paincore.registration.faces import read_picture
 from paincore.registration.video import register_file
 from paincore.registration_figures import READERS_OWN
-from paincore.widgets.explorer import Explorer, played, slider
+from paincore.widgets.explorer import Explorer, played, remembered, slider
 
-MOST = 900  # frames of a film that are looked at: half a minute at 30 a second
+MOST = 900  # frames of a video that are looked at: half a minute at 30 a second
 STRIP = 6  # registered faces in a row
 LIMITS = "Research only, not for clinical use: this number says nothing about anybody's pain."
 CLOCK = Fraction(1, 60_000)  # seconds; MPEG-4 allows no finer, and it is enough for any rate
+ASSUMED_RATE = 25  # images a second, of a corpus that does not say how many it has
+NO_CLIP = "no four subsequent images with a face end here"
+NO_LANDMARKS = (
+    "This model was trained on faces that were posed by the corpus's landmarks (backend "
+    "`landmarks`), which a video does not have. Train one on a store of another backend."
+)
+NO_EXAMPLE = (
+    "The faces of this corpus must not be shown, so no example video is made of it. Give the path "
+    "of a video of your own."
+)
 
 
 class FilmError(PaincoreError):
-    """A film that cannot be watched or written."""
+    """A video that cannot be watched or written."""
 
 
 @dataclass(frozen=True)
 class Watched:
-    """A film as a model saw it.
+    """A video as a model saw it.
 
     frames has a row a frame: seconds from its start, state, problem, yaw in degrees, visible_share,
     probability (NaN where there is none); views uint8 (N, S, S, 3), black where no face was found;
-    maps float32 (N, P, P), rollout from 0 to 1, NaN where there is none. `more` says that the film
+    maps float32 (N, P, P), rollout from 0 to 1, NaN where there is none. `more` says that the video
     goes on. `dataset` and `subject` say whose face it is, as `figures.may_be_shown` takes them.
     """
 
@@ -62,17 +78,23 @@ class Watched:
 def watch(
     path: str | Path, explained: Explained, corpus: Corpus, subject: str = "", every: int = 1
 ) -> Watched:
-    """Register a film and ask a model about each face: every `every`-th frame, up to `MOST`.
+    """Register a video and ask a model about each face: every `every`-th frame, up to `MOST`.
 
-    ViViT is asked where the last four frames all have a face. A film from outside `corpus` is the
-    reader's own. Raises VideoError for a file that is no film, FilmError for one without a face.
+    It is registered by the backend, and at the size, of the store that the model was trained on.
+    ViViT is asked where the last four frames all have a face. A video from outside `corpus` is the
+    reader's own. Raises VideoError for a file that is no video, FilmError for one without a face
+    and for a model that needs landmarks, AssetError or CheckpointError where the backend's files
+    are missing.
     """
+    meta = explained.store.meta
+    if meta["backend"] == "landmarks":
+        raise FilmError(NO_LANDMARKS)
     path = Path(path).expanduser()
     inside = path.resolve().is_relative_to(corpus.root.resolve()) or bool(subject)
     dataset = corpus.dataset if inside else corpus.dataset.model_copy(update=READERS_OWN)
-    side = explained.store.images.shape[1]
+    side = meta["size"]
     rows, views = [], []
-    found = register_file(path, size=side, every=every)
+    found = register_file(path, meta["backend"], side, every)
     for seconds, face in islice(found, MOST):
         rows.append({"seconds": seconds, "state": face.state, "problem": face.problem})
         rows[-1] |= {name: face.measures[name] for name in ("yaw", "visible_share")}
@@ -121,18 +143,18 @@ def film_figure(watched: Watched, place: int = 0) -> Figure:
         axes.set_title(f"{frames['seconds'].iloc[number]:.1f} s", color=MUTED, fontsize=7.5)
     over_time = figure.add_subplot(grid[1, : STRIP - 2])
     one = figure.add_subplot(grid[1, STRIP - 2 :])
-    over_time.plot(frames["seconds"], frames["probability"], color=THIS, lw=1.3)
+    _draw_probability(over_time, frames)
     lost = frames[frames["state"] != "ok"]
     over_time.plot(lost["seconds"], np.zeros(len(lost)), "|", color=PAIN, label="no face")
     over_time.axhline(0.5, color=MUTED, lw=0.6, linestyle="--")
     over_time.axvline(frames["seconds"].iloc[place], color="black", lw=1)
-    over_time.set(xlabel="seconds", ylabel="probability of pain", ylim=(-0.02, 1))
+    over_time.set(xlabel="seconds", ylabel="probability of pain", ylim=(-0.02, 1.02))
     over_time.set_title(LIMITS, color=PAIN, fontsize=7)
     if len(lost):
         over_time.legend(fontsize=7)
     one.set_axis_off()
     if np.isnan(watched.maps[place]).any():
-        one.text(0.5, 0.5, frames["problem"].iloc[place] or "no clip of four ends here",
+        one.text(0.5, 0.5, frames["problem"].iloc[place] or NO_CLIP,
                  ha="center", va="center", wrap=True, fontsize=7.5, color=MUTED)  # fmt: skip
     else:
         values = above(watched.maps[place][None], THRESHOLD)
@@ -141,26 +163,38 @@ def film_figure(watched: Watched, place: int = 0) -> Figure:
     return figure
 
 
+def _draw_probability(axes: Axes, frames: pd.DataFrame) -> None:
+    """A line over time, and a dot where no neighbour has a probability to draw a line to."""
+    seconds, probability = frames["seconds"], frames["probability"]
+    axes.plot(seconds, probability, color=THIS, lw=1.3)
+    alone = probability.notna() & probability.shift().isna() & probability.shift(-1).isna()
+    axes.plot(seconds[alone], probability[alone], "o", color=THIS, ms=4)
+    if len(frames) == 1:
+        axes.set_xticks(seconds)  # a photograph has no time
+    if probability.isna().all():
+        axes.text(0.5, 0.7, NO_CLIP.replace("end here", "are in this file"), color=MUTED,
+                  ha="center", transform=axes.transAxes)  # fmt: skip
+
+
 def film_sentence(watched: Watched, place: int) -> str:
-    """What one frame shows, how much of the film was used, and the limits."""
+    """What one frame shows, how much of the video was used, and the limits."""
     frames, own = watched.frames, watched.frames.iloc[place]
     lost = int((frames["state"] != "ok").sum())
     said = f"At {own['seconds']:.2f} s: "
     if np.isnan(own["probability"]):
-        said += own["problem"] or "no clip of subsequent frames with a face ends here"
+        said += own["problem"] or NO_CLIP
     else:
         said += f"probability of pain {own['probability']:.2f}"
-    said += f". {len(frames)} frames were looked at, {lost} of them without a face"
-    said += "; the film goes on, and the rest was left out" if watched.more else ""
+    said += f". A face was found in {len(frames) - lost} of the {len(frames)} images looked at"
+    said += "; the video goes on, and the rest was left out" if watched.more else ""
     return f"{said}. {LIMITS}"
 
 
 def write_csv(watched: Watched, out: str | Path) -> Path:
     """The frames table, whole or not at all; its first line, after #, states the limits."""
-    out = Path(out)
-    half = out.with_name(f".{out.name}.half")
-    half.write_text(f"# {LIMITS}\n{watched.frames.to_csv(index=False)}", "utf-8")
-    return half.replace(out)
+    with _whole(Path(out)) as half:
+        half.write_text(f"# {LIMITS}\n{watched.frames.to_csv(index=False)}", "utf-8")
+    return Path(out)
 
 
 def write_film(watched: Watched, out: str | Path) -> Path:
@@ -175,10 +209,11 @@ def write_film(watched: Watched, out: str | Path) -> Path:
 
 
 def write_frames(pictures: Iterator[tuple[float, np.ndarray]], out: str | Path) -> Path:
-    """An MP4 of pictures uint8 (H, W, 3), sides even, each with its seconds; written whole."""
-    out = Path(out)
-    half = out.with_name(f".{out.name}.half.mp4")
-    with av.open(str(half), "w") as film:
+    """An MP4 of pictures uint8 (H, W, 3), sides even, each with its seconds; written whole.
+
+    Raises FilmError where there is no picture.
+    """
+    with _whole(Path(out)) as half, av.open(str(half), "w", format="mp4") as film:
         stream = None
         for seconds, picture in pictures:
             if stream is None:
@@ -189,8 +224,36 @@ def write_frames(pictures: Iterator[tuple[float, np.ndarray]], out: str | Path) 
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
             frame.time_base, frame.pts = CLOCK, round(seconds / CLOCK)
             film.mux(stream.encode(frame))
+        if stream is None:
+            raise FilmError(f"{out}: there is no image to write.")
         film.mux(stream.encode())
-    return half.replace(out)
+    return Path(out)
+
+
+@contextlib.contextmanager
+def _whole(out: Path) -> Iterator[Path]:
+    """A file to write, which takes the place of `out` once it is whole, and else is removed."""
+    half = out.with_name(f".{out.name}.half")
+    try:
+        yield half
+        half.replace(out)
+    finally:
+        half.unlink(missing_ok=True)
+
+
+def export(watched: Watched, folder: Path) -> str:
+    """Write the table and, of a face that may be shown, the video into `folder`; says which.
+
+    Files are named by the video and its path, so that two videos of one name are kept apart.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    key = hashlib.sha256(str(watched.path.resolve()).encode()).hexdigest()[:8]
+    stem = f"{watched.path.stem}-{key}-watched"
+    said = f"Written: {write_csv(watched, folder / f'{stem}.csv')}"
+    try:
+        return f"{said}, {write_film(watched, folder / f'{stem}.mp4')}"
+    except FilmError as fault:
+        return f"{said}. {fault}"
 
 
 def _pictures(watched: Watched) -> Iterator[np.ndarray]:
@@ -218,48 +281,57 @@ def _number(probability: float) -> str:
     return "no prediction" if np.isnan(probability) else f"probability of pain {probability:.2f}"
 
 
-def example_film(corpus: Corpus, explained: Explained, out: str | Path) -> tuple[Path, str]:
-    """A film of the test sequence with the most change in PSPI, and whose face it is.
+def example_film(corpus: Corpus, explained: Explained, folder: str | Path) -> tuple[Path, str]:
+    """A video of the test sequence with the most change in PSPI, and whose face it is.
 
-    `out` is a folder; a film that is there is not written again. It stays on this machine.
+    Only people whose faces may be shown are taken. The file, in `folder`, is named by the corpus
+    and written anew each time, at the corpus's frame rate or `ASSUMED_RATE`. Raises FilmError where
+    nobody may be shown.
     """
-    samples = explained.samples
-    name = samples.groupby("sequence")["pspi"].std().idxmax()
+    samples, dataset = explained.samples, corpus.dataset
+    shown = samples[[may_be_shown(dataset, subject) for subject in samples["subject"]]]
+    if shown.empty:
+        raise FilmError(NO_EXAMPLE)
+    name = shown.groupby("sequence")["pspi"].std().fillna(0).idxmax()
     frames = corpus.frames[(corpus.frames["sequence"] == name) & (corpus.frames["state"] == "ok")]
-    path = Path(out) / f"{name}.mp4"
+    path = Path(folder) / f"{dataset.name}-{corpus.fingerprint[:12]}-{name}.mp4"
     path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.is_file():
-        read = (read_picture(corpus.root, row, "landmarker") for row in frames.itertuples())
-        seconds = (frames["frame"] - 1) / 25
-        pictures = ((s, p.image) for s, p in zip(seconds, read, strict=True) if p.state == "ok")
-        write_frames(pictures, path)
-    return path, frames["subject"].iloc[0]
+    read = (read_picture(corpus.root, row, "landmarker") for row in frames.itertuples())
+    seconds = (frames["frame"] - 1) / (frames_per_second(corpus) or ASSUMED_RATE)
+    pictures = ((s, p.image) for s, p in zip(seconds, read, strict=True) if p.state == "ok")
+    return write_frames(pictures, path), frames["subject"].iloc[0]
 
 
 def explore_film(
-    corpus: Corpus, explained: Explained, path: str | Path, subject: str = ""
+    corpus: Corpus,
+    explained: Explained,
+    path: str | Path | None = None,
+    results: str | Path | None = None,
 ) -> Explorer:
-    """Walk through a film with a model's probability, and export what it said.
+    """Walk through a video with a model's probability, and export what it said.
 
-    `path` is a photograph or film; `subject` names whose face it is if it was made from the corpus.
-    Another path can be typed in. Chapter 08.
+    `path` is an image or video; None means `example_film`. Another path can be typed in. What is
+    made and exported goes to `<results>/videos`. Chapter 08.
     """
-    films: dict[tuple[str, int], Watched] = {}
+    folder = Path(results or ROOT / "results") / "videos"
+    begin, subject, without = _begin(corpus, explained, path, folder)
     place = slider("frame", 0, 1, 1, 0)
     file = ipywidgets.Text(
-        str(path), description="film", continuous_update=False,
+        begin, description="video", continuous_update=False,
         style={"description_width": "8.5em"}, layout={"width": "34em", "max_width": "100%"},
     )  # fmt: skip
     every = slider("every n-th frame", 1, 30, 1, 1, continuous_update=False)
-    exported = ipywidgets.HTML()
 
+    @remembered
     def watched(file: str, every: int) -> Watched:
-        if (file, every) not in films:
-            whose = subject if file == str(path) else ""
-            films.clear()
-            films[file, every] = watch(file, explained, corpus, whose, every)
-            place.max = len(films[file, every].frames) - 1
-        return films[file, every]
+        if not file:
+            raise FilmError(without)
+        return watch(file, explained, corpus, subject if file == begin else "", every)
+
+    def fit(change=None) -> None:
+        exported.children[1].value = ""  # was said of another file
+        with contextlib.suppress(PaincoreError):  # the explorer says it
+            place.max = len(watched(file.value, every.value).frames) - 1
 
     def draw(file: str, every: int, place: int) -> Figure:
         film = watched(file, every)
@@ -269,22 +341,38 @@ def explore_film(
         film = watched(file, every)
         return film_sentence(film, min(place, len(film.frames) - 1))
 
-    def export(button) -> None:
-        film = watched(file.value, every.value)
-        stem = film.path.with_name(f"{film.path.stem}-watched")
-        try:
-            names = [write_csv(film, f"{stem}.csv"), write_film(film, f"{stem}.mp4")]
-            exported.value = f"Written: {', '.join(map(str, names))}"
-        except (PaincoreError, OSError) as fault:
-            exported.value = str(fault)
-
-    button = ipywidgets.Button(description="Export MP4 and CSV", layout={"width": "auto"})
-    button.on_click(export)
+    exported = _button(lambda: export(watched(file.value, every.value), folder))
+    fit()
+    file.observe(fit, "value")
+    every.observe(fit, "value")
+    arranged = ipywidgets.VBox([file, every, played(place, 100), exported])
     controls = {"file": file, "every": every, "place": place}
-    below = ipywidgets.HBox([button, exported])
-    arranged = ipywidgets.VBox([file, every, played(place, 100), below])
+    return Explorer(controls, draw, say, arranged=arranged)
 
-    def still() -> Figure:
-        return draw(file.value, every.value, place.value)
 
-    return Explorer(controls, draw, say, still, arranged)
+def _button(write: Callable[[], str]) -> ipywidgets.HBox:
+    """A button that exports, and beside it what `write` says or why it fails."""
+    button = ipywidgets.Button(description="Export MP4 and CSV", layout={"width": "auto"})
+    beside = ipywidgets.HTML()
+
+    def press(button) -> None:
+        try:
+            beside.value = html.escape(write())
+        except (PaincoreError, OSError) as fault:
+            beside.value = html.escape(str(fault))
+
+    button.on_click(press)
+    return ipywidgets.HBox([button, beside])
+
+
+def _begin(
+    corpus: Corpus, explained: Explained, path: str | Path | None, folder: Path
+) -> tuple[str, str, str]:
+    """The first file, whose face it shows, and what is said where there is no file."""
+    if path:
+        return str(path), "", "Give the path of a video."
+    try:
+        example, subject = example_film(corpus, explained, folder)
+    except FilmError as fault:
+        return "", "", str(fault)
+    return str(example), subject, "Give the path of a video."

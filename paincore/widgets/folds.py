@@ -48,9 +48,9 @@ def distance_sentence(frames: pd.DataFrame, optimum: Sequence[Fold], folds: Sequ
     people_said = f"{sizes[0]} people" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]} people"
     return (
         f"{people_said} a fold. From the fold with fewest to the one with most: "
-        f"{table['pain']:.0f} pain frames ({table['pain_more']:+.0f} beside the optimum), "
-        f"{table['frames']:.0f} frames ({table['frames_more']:+.0f}), "
-        f"{table['share']:.1f} points of pain share ({table['share_more']:+.1f})."
+        f"{table['pain']:.0f} pain frames ({table['pain_more']:+z.0f} beside the optimum), "
+        f"{table['frames']:.0f} frames ({table['frames_more']:+z.0f}), "
+        f"{table['share']:.1f} points of pain share ({table['share_more']:+z.1f})."
     )
 
 
@@ -92,11 +92,11 @@ def explore_folds(corpus: Corpus, frames: pd.DataFrame, folds: Sequence[Fold]) -
     fold = slider("is tested in fold", folds[0].number, folds[-1].number, 1, now[subject.value])
 
     def say(subject: str, fold: int) -> str:
-        now[subject] = fold
-        return distance_sentence(frames, folds, moved(frames, folds, now))
+        return distance_sentence(frames, folds, moved(frames, folds, now | {subject: fold}))
 
     def draw(subject: str, fold: int) -> Figure:
-        return folds_figure(corpus, people(frames, moved(frames, folds, now)), best, subject)
+        table = people(frames, moved(frames, folds, now | {subject: fold}))
+        return folds_figure(corpus, table, best, subject)
 
     def still() -> Figure:
         return folds_figure(corpus, best, best)
@@ -106,7 +106,9 @@ def explore_folds(corpus: Corpus, frames: pd.DataFrame, folds: Sequence[Fold]) -
         fold.value = now[subject.value]
         explorer.update()
 
-    # Before the explorer's own observer: the slider must stand at the person who is chosen.
+    # Before the explorer's own observers: who was moved stays there when another is chosen, and
+    # the slider stands at the person who is chosen.
+    fold.observe(lambda change: now.update({subject.value: change["new"]}), "value")
     subject.observe(lambda change: explorer.set(fold=now[change["new"]]), "value")
     back = ipywidgets.Button(description="Back to the optimum", layout={"width": "auto"})
     back.on_click(undo)

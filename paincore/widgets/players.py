@@ -71,7 +71,7 @@ def _turned(corpus, frame, view: np.ndarray) -> ipywidgets.HTML:
     show_frame(before, corpus, frame)
     show_face(after, view, corpus.dataset, frame["subject"])
     titles = (
-        f"{frame['subject']}, yaw {frame['yaw']:.0f}°",
+        f"{frame['subject']}, yaw {frame['yaw']:z.0f}°",
         f"{100 * frame['visible_share']:.0f} % visible",
     )
     before.set_title(titles[0], fontweight="bold")

@@ -1,8 +1,9 @@
-"""Any frame of the corpus, or of the reader's own picture or film, as registration sees it.
+"""Any frame of the corpus, or of the reader's own image or video, as registration sees it.
 
 Chapter 08.
 """
 
+import contextlib
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -17,7 +18,7 @@ from paincore.registration.backends import TAKE_LANDMARKS, Backend
 from paincore.registration.faces import Face, Picture, find_faces, read_picture
 from paincore.registration.video import sampled
 from paincore.registration_figures import READERS_OWN, draw_mesh, label, say
-from paincore.widgets.explorer import Explorer, played, sequence_choice, slider
+from paincore.widgets.explorer import Explorer, played, remembered, sequence_choice, slider
 
 
 class NoFrameError(PaincoreError):
@@ -68,43 +69,47 @@ def explore_registration(
     """Walk through the frames of a sequence, or of a file of one's own, and see them registered.
 
     `backends` is `registration_description.backends_here`; those that cannot run are left out, and
-    named. `path` is a photograph or film to begin with. Chapter 08.
+    named. `path` is an image or video to begin with. Chapter 08.
     """
     ready = {name: each for name, each in backends.items() if not isinstance(each, str)}
     missing = sorted(set(backends) - set(ready))
     subject, sequence = sequence_choice(corpus.frames)
     number = slider("frame", 0, 1, 1, 0, continuous_update=True)
     own = ipywidgets.Text(
-        str(path or ""), description="own file", placeholder="path of a photograph or film",
+        str(path or ""), description="own file", placeholder="path of an image or video",
         continuous_update=False, style={"description_width": "8.5em"}, layout={"width": "28em"},
     )  # fmt: skip
-    found: dict[str, object] = {}
 
-    def take(subject: str, sequence: str, frame: int, file: str) -> None:
-        whose, pictures = _pictures(corpus, subject, sequence, file)
-        if number.max != len(pictures) - 1:
+    def fit(change=None) -> None:
+        with contextlib.suppress(PaincoreError):  # the explorer says it
+            *_, pictures = _pictures(corpus, subject.value, sequence.value, own.value)
             number.max = len(pictures) - 1
+
+    @remembered
+    def found(subject: str, sequence: str, frame: int, file: str):
+        dataset, whose, pictures = _pictures(corpus, subject, sequence, file)
         picture = pictures[min(frame, len(pictures) - 1)]
         if not isinstance(picture, Picture):
             picture = read_picture(corpus.root, picture, next(iter(TAKE_LANDMARKS)))
         able = {n: b for n, b in ready.items() if n != "landmarks" or picture.landmarks is not None}
-        found.update(dataset=whose, subject=subject, able=able, faces=register_with(picture, able))
+        if not able:
+            raise NoFrameError(f"{picture.name}: no backend that is here can register it.")
+        return dataset, whose, register_with(picture, able), able
 
-    def say_it(**state) -> str:
-        take(**state)
+    def say_it(subject: str, sequence: str, frame: int, file: str) -> str:
+        faces = found(subject, sequence, frame, file)[2]
         lacking = f" Not here: {', '.join(missing)}." if missing else ""
-        return " ".join(map(_sentence, found["faces"].items())) + lacking
+        return " ".join(map(_sentence, faces.items())) + lacking
 
-    def draw(**state) -> Figure:
-        return registration_figure(
-            found["dataset"], found["subject"], found["faces"], found["able"]
-        )
+    def draw(subject: str, sequence: str, frame: int, file: str) -> Figure:
+        return registration_figure(*found(subject, sequence, frame, file))
 
+    fit()
+    sequence.observe(fit, "value")
+    own.observe(fit, "value")
     controls = {"subject": subject, "sequence": sequence, "frame": number, "file": own}
     lines = [ipywidgets.HBox([subject, sequence]), played(number), own]
-    arranged = ipywidgets.VBox(lines)
-    explorer = Explorer(controls, draw, say_it, lambda: draw(), arranged)
-    return explorer
+    return Explorer(controls, draw, say_it, arranged=ipywidgets.VBox(lines))
 
 
 def _sentence(item: tuple[str, Face]) -> str:
@@ -119,16 +124,18 @@ def _sentence(item: tuple[str, Face]) -> str:
 
 
 def _pictures(corpus: Corpus, subject: str, sequence: str, file: str):
-    """Whose faces they are, and the frames of the sequence (rows) or file (pictures)."""
+    """The entry and the person whose faces they are, and the frames of the sequence (rows) or file
+    (pictures); whose face a file shows is not known."""
     if file:
         path = Path(file).expanduser()
         inside = path.resolve().is_relative_to(corpus.root.resolve())
         dataset = corpus.dataset if inside else corpus.dataset.model_copy(update=READERS_OWN)
-        return dataset, _film(str(path))
-    frames = corpus.frames[corpus.frames["sequence"] == sequence]
+        return dataset, "", _film(str(path))
+    own = (corpus.frames["subject"] == subject) & (corpus.frames["sequence"] == sequence)
+    frames = corpus.frames[own]
     if frames.empty:
         raise NoFrameError(f"{subject} has no sequence {sequence}: choose one of the list.")
-    return corpus.dataset, list(frames.itertuples())
+    return corpus.dataset, subject, list(frames.itertuples())
 
 
 @lru_cache(maxsize=1)

@@ -2,6 +2,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from paincore.registration import read_video, register_file
 from paincore.registration.backends import BackendError
@@ -95,3 +96,9 @@ def test_a_video_cut_short_is_an_error_that_names_it(video, tmp_path):
 def test_a_file_without_landmarks_cannot_be_registered_by_landmarks(video):
     with pytest.raises(BackendError, match="without landmarks"):
         next(register_file(video, backend="landmarks"))
+
+
+def test_an_animation_is_a_video(tmp_path):
+    frames = [Image.fromarray(np.full((40, 40, 3), grey, np.uint8)) for grey in (0, 100, 200)]
+    frames[0].save(tmp_path / "moves.gif", save_all=True, append_images=frames[1:], duration=500)
+    assert [seconds for seconds, _ in read_video(tmp_path / "moves.gif")] == [0, 0.5, 1.0]

@@ -1,48 +1,31 @@
 """Widgets without a browser: a state in, a picture and a sentence out."""
 
+import random
 from dataclasses import replace
 from functools import lru_cache
+from types import SimpleNamespace
 
-import av
-import cv2
+import ipywidgets
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from paincore.synthetic.avatar import landmarks_of
 from sklearn.metrics import confusion_matrix, f1_score
 
-from paincore import facs
+from paincore import PaincoreError, facs
 from paincore.attention import AttentionError, rollout, scaled, to_maps
 from paincore.configuration import configure
-from paincore.explained import ExplanationError, explain
-from paincore.folds import Fold, FoldError, make_folds
+from paincore.folds import FoldError, make_folds
 from paincore.manifest import dataset_named
 from paincore.metrics import MetricError
 from paincore.registration.backends import load_backend
-from paincore.registration.video import VideoError, sampled
-from paincore.training import train_fold
-from paincore.widgets import ablations, attention, face, film, folds, registration
+from paincore.registration.faces import Picture, find_faces
+from paincore.widgets import ablations, attention, face, film, folds, players, registration
+from paincore.widgets.explorer import drawn_or_said, encoded
 from tests.predicted import predictions
 from tests.test_experiments import search
-
-
-@pytest.fixture(scope="module")
-def explained(drawn_corpus, drawn_store, tmp_path_factory):
-    """A model trained on one of the two people of the drawn corpus, tested on the other."""
-    results = tmp_path_factory.mktemp("results")
-    frames = (
-        drawn_store.frames
-    )  # nobody in so few frames shows pain: every other frame is called it
-    pain = (frames["frame"] % 2 == 0).astype("boolean")
-    drawn_store = replace(drawn_store, frames=frames.assign(pain=pain))
-    rows = np.flatnonzero(drawn_store.usable)
-    first = frames["subject"].to_numpy()[rows] == frames["subject"].min()
-    fold = Fold("leave_one_subject_out", 1, rows[first], rows[~first])
-    one = configure(model="vit", backbone="movement", unfrozen_layers=2, learning_rate=1e-3)
-    run = train_fold(drawn_store, one, fold, results=results, device="cpu", keep_weights=True,
-                     show_progress=False)  # fmt: skip
-    return explain(run, drawn_store, results)
 
 
 def test_a_slider_of_the_face_moves_its_face_and_pspi_is_that_of_facs():
@@ -199,74 +182,135 @@ def test_registration_walks_through_frames_and_says_why_there_is_no_face(drawn_c
     assert states == {True, False}  # one is black, one is cut short
     explorer.set(file="/nowhere/me.mp4")
     assert explorer.said == "/nowhere/me.mp4: no such file"
+    begun_badly = registration.explore_registration(drawn_corpus, backends, "/nowhere/me.mp4")
+    assert "no such file" in begun_badly.said and figure_of(begun_badly)
+    lost = registration.explore_registration(drawn_corpus, {"prnet": "weights not here"})
+    assert "no backend that is here" in lost.said and figure_of(lost)
 
 
-def write(path, pictures, seconds, size=(240, 320)):
-    film.write_frames(zip(seconds, pictures, strict=True), path)
-    return path
+def test_a_file_of_the_corpus_is_nobodys_who_happens_to_be_chosen(drawn_corpus):
+    """The person of the list may be shown; whose face the file shows is not known."""
+    first, second = sorted(drawn_corpus.frames["subject"].unique())
+    entry = dataset_named("unbc").model_copy(
+        update={"faces_may_be_shown": True, "shown_subjects": (first,)}
+    )
+    corpus = replace(drawn_corpus, dataset=entry)
+    image = corpus.frames.query(f"subject == {second!r} and state == 'ok'")["image"].iloc[0]
+    backends = {"landmarker": load_backend("landmarker")}
+    for path, shown in ((None, True), (corpus.root / image, False)):
+        explorer = registration.explore_registration(corpus, backends, path)
+        explorer.set(frame=3)
+        assert explorer.state["subject"] == first
+        assert bool(figure_of(explorer).axes[0].images) is shown
 
 
-@pytest.fixture(scope="module")
-def pictures():
-    return [face.draw_face(person=0, au4=float(n)) for n in range(6)]
+def figure_of(explorer):
+    """The still of the page, as the notebook keeps it."""
+    return drawn_or_said(explorer.still)
 
 
-def test_a_film_of_any_frame_rate_keeps_its_times(explained, drawn_corpus, pictures, tmp_path):
-    seconds = [0, 0.04, 0.1, 0.5, 0.52, 1.3]
-    path = write(tmp_path / "mine.mp4", pictures, seconds)
-    watched = film.watch(path, explained, drawn_corpus)
-    assert watched.frames["seconds"].tolist() == pytest.approx(seconds, abs=1e-3)
-    assert watched.frames["probability"].between(0, 1).all() and not watched.more
-    for number in (0, 5):
-        expected = face.pain_probability(explained, watched.views[number])
-        assert watched.frames["probability"][number] == pytest.approx(expected, abs=1e-5)
-    table = film.write_csv(watched, tmp_path / "out.csv")
-    assert film.LIMITS in table.read_text().splitlines()[0]
-    back = pd.read_csv(table, comment="#")
-    assert back["probability"].tolist() == pytest.approx(watched.frames["probability"].tolist())
-    out = film.write_film(watched, tmp_path / "out.mp4")
-    with av.open(str(out)) as again:
-        times = [frame.time for frame in again.decode(video=0)]
-    assert times == pytest.approx(seconds, abs=1e-3)
-    assert film.LIMITS in film.film_sentence(watched, 0)
-    assert film.film_figure(watched, 2).axes
+def fourteen():
+    """An ablation of 14 configurations, as far as the widget looks into it."""
+    settings_of = [(layers, rate) for rate in (2e-4, 2e-5, 1e-3) for layers in (2, 4, 6, 8, 12)][
+        :14
+    ]
+    tried = [configure(unfrozen_layers=layers, learning_rate=rate) for layers, rate in settings_of]
+    tables = {one: predictions(folds=2, seed=seed) for seed, one in enumerate(tried)}
+    rows = [{"title": one.title, "fold": fold, "f1": 0.5, "auc": 0.5} for one in tried
+            for fold in (1, 2)]  # fmt: skip
+    trials = [SimpleNamespace(configuration=one) for one in tried]
+    return SimpleNamespace(
+        trials=trials, predictions=tables, scores=pd.DataFrame(rows), best=tried[3]
+    )
 
 
-def test_a_film_of_4k_is_shrunk_where_it_is_kept_and_watched_all_the_same(
-    explained, drawn_corpus, pictures, tmp_path
+def test_fourteen_configurations_stay_in_their_axes_and_apart(drawn_corpus):
+    ablation = fourteen()
+    titles = [trial.configuration.title for trial in ablation.trials]
+    figure = ablations.ablations_figure(drawn_corpus, ablation, titles)
+    scores, curves = figure.axes[:2]
+    across = np.concatenate([line.get_xdata() for line in scores.lines if len(line.get_xdata())])
+    low, high = scores.get_xlim()
+    assert low <= across.min() and across.max() <= high
+    assert across[across < 0.5].max() < across[across > 0.5].min() - 0.05  # F1 and AUC
+    assert not any(axes.get_legend() for axes in figure.axes)
+    looks = {(line.get_color(), line.get_linestyle()) for line in curves.lines}
+    assert len(looks) == 14
+
+
+def explorers(corpus, explained, tmp_path):
+    frames, even = ten_people()
+    backends = {"landmarker": load_backend("landmarker"), "prnet": "weights not here"}
+    return {
+        "face": face.explore_face(explained),
+        "registration": registration.explore_registration(corpus, backends),
+        "folds": folds.explore_folds(corpus, frames, even),
+        "ablations": ablations.explore_ablations(corpus, {"ViT": fourteen(), "other": fourteen()}),
+        "attention": attention.explore_attention(corpus, [explained]),
+        "film": film.explore_film(corpus, explained, results=tmp_path),
+    }
+
+
+def some_state(explorer, bad_file, rng) -> dict:
+    """Any values that the controls can take, fitting each other or not."""
+    state = explorer.state
+    for name, control in explorer.controls.items():
+        if name == "file":
+            state[name] = rng.choice([control.value, bad_file, "/nowhere/me.mp4", ""])
+        elif hasattr(control, "max"):
+            state[name] = rng.choice([control.value, control.min, control.max])
+        elif name == "titles":
+            state[name] = rng.choice([(), ("none of these",), control.options[:2]])
+        else:
+            state[name] = rng.choice(control.options)
+    return state | ({"sequence": "nothing"} if "sequence" in state and rng.random() < 0.2 else {})
+
+
+def outcome(function, state):
+    try:
+        found = function(**state)
+    except PaincoreError as fault:
+        return str(fault)
+    return found if isinstance(found, str) else encoded(found, 40)
+
+
+@pytest.mark.parametrize(
+    "name", ["face", "registration", "folds", "ablations", "attention", "film"]
+)
+def test_a_state_gives_a_picture_or_a_sentence_whatever_came_before(
+    name, explained, drawn_corpus, tmp_path
 ):
-    large = [cv2.resize(p, (2160, 2160), interpolation=cv2.INTER_CUBIC) for p in pictures[:2]]
-    wide = [np.pad(p, ((0, 0), (840, 840), (0, 0))) for p in large]
-    path = write(tmp_path / "4k.mp4", wide, [0, 0.04])
-    kept = sampled(path, most=1)
-    assert [image.shape for _, image in kept] == [(720, 1280, 3)]
-    assert (film.watch(path, explained, drawn_corpus).frames["state"] == "ok").all()
-
-
-def test_frames_are_sampled_evenly_from_the_first_to_the_last(pictures, tmp_path):
-    path = write(tmp_path / "long.mp4", pictures * 10, np.arange(60) / 30)
-    times = [seconds for seconds, _ in sampled(path, most=7)]
-    assert len(times) == 7 and times[0] == 0
-    assert np.diff(times).max() <= 2 * np.diff(times).min() + 1e-6 and times[-1] > 1.7
-
-
-def test_what_is_no_film_or_shows_no_face_is_said(explained, drawn_corpus, tmp_path):
-    grey = [np.full((240, 320, 3), 120, np.uint8)] * 3
-    path = write(tmp_path / "grey.mp4", grey, [0, 0.1, 0.2])
-    with pytest.raises(film.FilmError, match=r"no face in its 3 frames"):
-        film.watch(path, explained, drawn_corpus)
     text = tmp_path / "no.mp4"
-    text.write_text("not a film")
-    with pytest.raises(VideoError, match="neither a photograph nor a video"):
-        film.watch(text, explained, drawn_corpus)
-    with pytest.raises(ExplanationError):
-        explained.number("nothing", 1)
+    text.write_text("not a video")
+    rng = random.Random(0)
+    explorer = explorers(drawn_corpus, explained, tmp_path)[name]
+    states = [some_state(explorer, str(text), rng) for _ in range(5)]
+    asked = [(kind, number) for kind in ("say", "draw") for number in range(len(states))] * 2
+    rng.shuffle(asked)
+    found = {}
+    for kind, number in asked:
+        got = outcome(getattr(explorer, kind), states[number])
+        assert found.setdefault((kind, number), got) == got
 
 
-def test_a_restricted_face_is_not_exported_as_a_film(explained, drawn_corpus, tmp_path):
-    corpus = replace(drawn_corpus, dataset=dataset_named("unbc"))
-    path, subject = film.example_film(corpus, explained, tmp_path)
-    watched = film.watch(path, explained, corpus, subject)
-    with pytest.raises(film.FilmError, match="must not be passed on"):
-        film.write_film(watched, tmp_path / "out.mp4")
-    assert not (tmp_path / "out.mp4").exists()
+def test_of_every_list_an_option_is_chosen(explained, drawn_corpus, tmp_path):
+    for name, explorer in explorers(drawn_corpus, explained, tmp_path).items():
+        for control in explorer.controls.values():
+            assert not isinstance(control, ipywidgets.Dropdown) or control.index is not None, name
+
+
+@pytest.mark.parametrize("backend", ["none", "landmarks"])
+def test_the_face_is_registered_as_the_models_training_data(explained, backend):
+    store = replace(explained.store, meta=explained.store.meta | {"backend": backend})
+    state = {"person": 3, "yaw": 12, "au4": 3.0}
+    picture = Picture("a face", face.draw_face(**state), landmarks_of(**state))
+    [expected] = find_faces([picture], load_backend(backend), 224)
+    found = face.registered_for(replace(explained, store=store), state)
+    np.testing.assert_array_equal(found.view.image, expected.view.image)
+    assert not np.array_equal(found.view.image, face.registered_for(explained, state).view.image)
+
+
+def test_no_angle_is_minus_nothing(drawn_corpus, drawn_store):
+    frames = drawn_store.frames[drawn_store.usable].assign(yaw=-0.3)
+    _, stack = players.turn_head(drawn_corpus, drawn_store, frames, most=2).children
+    assert all("yaw 0°" in picture.value for picture in stack.children)
