@@ -11,7 +11,6 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from paincore.synthetic.avatar import landmarks_of
 from sklearn.metrics import confusion_matrix, f1_score
 
 from paincore import PaincoreError, facs
@@ -24,6 +23,7 @@ from paincore.registration.backends import load_backend
 from paincore.registration.faces import Picture, find_faces
 from paincore.widgets import ablations, attention, face, film, folds, players, registration
 from paincore.widgets.explorer import drawn_or_said, encoded
+from synthpain.avatar import landmarks_of
 from tests.predicted import predictions
 from tests.test_experiments import search
 
