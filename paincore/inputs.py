@@ -7,7 +7,6 @@ is written under another name and renamed when whole; a second process waits for
 """
 
 import hashlib
-import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import numpy as np
 import torch
 from filelock import FileLock
 
+from paincore.files import engine, key_of
 from paincore.framestore import FrameStore
 from paincore.vit import PainTransformer
 
@@ -35,7 +35,7 @@ def pictures_at(store: FrameStore, size: int, folder: Path) -> np.ndarray:
     """
     if size == store.images.shape[1]:
         return store.images
-    key = hashlib.sha256(f"{store.fingerprint} {size}".encode()).hexdigest()[:16]
+    key = key_of(store=store.fingerprint, size=size)
 
     def shrink(out: np.ndarray) -> None:
         cv2.setNumThreads(1)
@@ -148,9 +148,16 @@ def keep_states(
     shape = (len(feed.samples), *model.encoder.embeddings.position_embeddings.shape[1:])
     if np.prod(shape, dtype=np.int64) * KEPT_AS[precision].itemsize > LIMIT:
         return None
-    content = [store.fingerprint, backbone, feed.depth, precision, model.frames, device.type]
-    rows = hashlib.sha256(feed.samples.tobytes()).hexdigest()
-    key = hashlib.sha256(json.dumps([*content, rows]).encode()).hexdigest()[:16]
+    key = key_of(
+        store=store.fingerprint,
+        samples=hashlib.sha256(feed.samples.tobytes()).hexdigest(),
+        frames=model.frames,
+        backbone=backbone,
+        depth=feed.depth,
+        precision=precision,
+        device=device.type,
+        **engine(),
+    )
 
     def compute(out: np.ndarray) -> None:
         for start in range(0, len(out), BLOCK):

@@ -31,10 +31,10 @@ from paincore import PaincoreError
 from paincore.configuration import Configuration
 from paincore.manifest import ROOT
 
-VERSION = 1
+VERSION = 2
 CONFIG, METRICS, ENVIRONMENT = "config.json", "metrics.json", "environment.json"
 INDEX = "runs.parquet"
-INDEX_VERSION = 1  # of its columns and what they mean
+INDEX_VERSION = 2  # of its columns and what they mean
 PREDICTIONS, HISTORY, WEIGHTS = "predictions.parquet", "history.parquet", "weights.safetensors"
 
 
@@ -190,8 +190,10 @@ RESTS_ON = {
     "fold": "int64",
     "seed": "int64",
     "store": "str",
-    "source": "str",
     "device": "str",
+    "engine": "int64",
+    "torch": "str",
+    "transformers": "str",
 }
 HEAD = {"key": "str"} | SETTINGS | RESTS_ON
 TAIL = {"seconds": "float64", "weights": "bool", "started": "datetime64[us, UTC]", "stamp": "str"}
@@ -208,10 +210,11 @@ def read_runs(results: str | Path | None = None) -> RunTable:
     """A row for each run, sorted by settings, design, fold and seed.
 
     Columns: `key`; the settings of `Configuration` (no Mixup is NaN); `design`, `fold`, `seed`;
-    `store` and `source`, the SHA-256 that it rests on; `device`; its metrics, float64, the one
-    named as a setting is as `precision_score`; `seconds` in all; `weights`, whether they were
-    kept; `started`, UTC. What is half-written, damaged, of another version or foreign is left
-    alone and has a sentence instead. Other processes may write runs meanwhile. `paincore runs`.
+    `store`, a SHA-256, `device`, `engine` (ENGINE_VERSION), `torch` and `transformers`, which it
+    rests on; its metrics, float64, the one named as a setting is as `precision_score`; `seconds`
+    in all; `weights`, whether they were kept; `started`, UTC. What is half-written, damaged, of
+    another version or foreign is left alone and has a sentence instead. Other processes may
+    write runs meanwhile. `paincore runs`.
     """
     folder = runs_folder(results)
     index = _read_index(folder.parent / INDEX)

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import torch
 
-from paincore import inputs
+from paincore import files, inputs
 from paincore.encoders import load_encoder
 from paincore.inputs import Feed, autocast, keep_states, pictures_at
 from paincore.sampling import samples
@@ -29,7 +29,7 @@ def kept(feed, store, folder, precision="fp32"):
     return feed
 
 
-def test_pictures_are_shrunk_by_area_and_made_once(store, tmp_path):
+def test_pictures_are_shrunk_by_area_and_made_once(store, tmp_path, monkeypatch):
     small = pictures_at(store, 16, tmp_path)
     expected = [cv2.resize(image, (16, 16), interpolation=cv2.INTER_AREA) for image in store.images]
     assert (small == np.stack(expected)).all()
@@ -38,6 +38,9 @@ def test_pictures_are_shrunk_by_area_and_made_once(store, tmp_path):
     pictures_at(store, 16, tmp_path)
     assert path.stat().st_ino == stamp
     assert pictures_at(store, 48, tmp_path) is store.images
+    monkeypatch.setattr(files, "ENGINE_VERSION", -1)
+    pictures_at(store, 16, tmp_path)
+    assert len(list(tmp_path.glob("*.npy"))) == 2
 
 
 @pytest.mark.parametrize("model", ["vit", "vivit"])
@@ -105,12 +108,16 @@ def test_a_fill_that_fails_leaves_nothing_that_opens(store, tmp_path, monkeypatc
     assert kept(fed(store, 5), store, tmp_path).kept is not None
 
 
-@pytest.mark.parametrize("change", ["backbone", "depth", "samples"])
-def test_states_of_something_else_are_others(store, tmp_path, change):
+@pytest.mark.parametrize("change", ["backbone", "depth", "samples", "engine", "torch"])
+def test_states_of_something_else_are_others(store, tmp_path, change, monkeypatch):
     feed = kept(fed(store, 5), store, tmp_path)
     other = fed(store, 4 if change == "depth" else 5)
     if change == "samples":
         other.samples = other.samples[::2]
+    if change == "engine":
+        monkeypatch.setattr(files, "ENGINE_VERSION", -1)
+    if change == "torch":
+        monkeypatch.setattr(files, "_releases", lambda: {"torch": "0", "transformers": "0"})
     backbone = "others" if change == "backbone" else "weights"
     assert keep_states(other, store, backbone, "fp32", CPU, tmp_path) is not None
     assert len(list(tmp_path.glob("*.npy"))) == 2

@@ -39,7 +39,7 @@ def job_of(opened, fold, results, **changes) -> Job:
     )
 
 
-@pytest.mark.parametrize("name", ["paincore's deciding source", "torch", "the store"])
+@pytest.mark.parametrize("name", ["engine", "torch", "transformers", "the store"])
 def test_a_worker_on_which_runs_rest_otherwise_says_on_what(store, folds, tmp_path, name):
     alike = rests_alike_on(store)
     job = job_of(store, folds[0], tmp_path, alike=alike | {name: "another"})

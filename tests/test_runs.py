@@ -17,6 +17,7 @@ from paincore.runs import (
     HISTORY,
     METRICS,
     PREDICTIONS,
+    VERSION,
     WEIGHTS,
     RunError,
     open_run,
@@ -66,7 +67,7 @@ def test_a_run_without_one_of_its_files_does_not_open(tmp_path, name):
 @pytest.mark.parametrize("name", [CONFIG, METRICS, ENVIRONMENT])
 def test_a_damaged_run_is_named(tmp_path, name):
     write(tmp_path / "run")
-    (tmp_path / "run" / name).write_text('{"version": 1, "con')
+    (tmp_path / "run" / name).write_text('{"version": 2, "con')
     with pytest.raises(RunError, match=r"run is damaged .*Delete it and train again"):
         open_run(tmp_path / "run")
 
@@ -82,7 +83,7 @@ def test_a_run_of_another_version_says_so(tmp_path):
     write(tmp_path / "run")
     config = json.loads((tmp_path / "run" / CONFIG).read_text())
     (tmp_path / "run" / CONFIG).write_text(json.dumps(config | {"version": 99}))
-    with pytest.raises(RunError, match="written by version 99 of runs, this is version 1"):
+    with pytest.raises(RunError, match="written by version 99 of runs, this is version 2"):
         open_run(tmp_path / "run")
 
 
@@ -114,8 +115,9 @@ def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+ENGINE = {"engine": 7, "torch": "2.0.1", "transformers": "5.0.0"}
 CLOCK = {"started": 1e9, "prepare_seconds": 1.0, "train_seconds": 2.0, "test_seconds": 0.5}
-RESTS_ON = {"store": "f00d", "design": "balanced", "source": "cafe", "device": "cpu"}
+RESTS_ON = {"store": "f00d", "design": "balanced", "device": "cpu"} | ENGINE
 
 
 def simulate(results, count, first=0, **settings):
@@ -137,7 +139,7 @@ def simulate(results, count, first=0, **settings):
         folder = results / "runs" / key
         if count > 100:  # tables are not read: thousands of them would only take time
             folder.mkdir(parents=True)
-            config = {"version": 1, "configuration": configuration.model_dump(mode="json")}
+            config = {"version": VERSION, "configuration": configuration.model_dump(mode="json")}
             plain = metrics | {"f1": f1}
             (folder / CONFIG).write_text(json.dumps(config | {"rests_on": rests_on}))
             (folder / METRICS).write_text(json.dumps(plain))

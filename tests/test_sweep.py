@@ -232,16 +232,15 @@ def test_results_that_cannot_be_written_are_an_error_before_anything_is_trained(
         swept.train(store, [configure(**QUICK)], folds)
 
 
-def test_a_worker_with_another_source_stops_the_sweep_and_is_named(store, folds, tmp_path):
-    """Its paincore is a copy with one comment more in a module that decides numbers."""
+def test_a_worker_with_another_engine_stops_the_sweep_and_is_named(store, folds, tmp_path):
     shutil.copytree(ROOT / "paincore", tmp_path / "other" / "paincore")
-    with (tmp_path / "other" / "paincore" / "vit.py").open("a") as file:
-        file.write("# another version\n")
+    with (tmp_path / "other" / "paincore" / "files.py").open("a") as file:
+        file.write("ENGINE_VERSION = -1\n")
     with (
         scheduler_and_workers(tmp_path, 1, "--no-nanny", cwd=tmp_path / "other") as (address, _),
         Sweep(tmp_path / "results", "cpu", address) as swept,
     ):
-        said = r"Worker tcp://127\.0\.0\.1:\d+ cannot take part: paincore's deciding source"
+        said = r"Worker tcp://127\.0\.0\.1:\d+ cannot take part: engine is -1 there"
         with pytest.raises(ClusterError, match=said):
             swept.train(store, [configure(**QUICK)], folds)
     assert list((tmp_path / "results" / "runs").iterdir()) == []
