@@ -1,3 +1,5 @@
+import resource
+
 import cv2
 import numpy as np
 import pytest
@@ -5,6 +7,7 @@ import torch
 
 from paincore import files, inputs
 from paincore.encoders import load_encoder
+from paincore.files import FileError
 from paincore.inputs import Feed, autocast, keep_states, pictures_at
 from paincore.sampling import samples
 from paincore.vit import PainTransformer
@@ -106,6 +109,30 @@ def test_a_fill_that_fails_leaves_nothing_that_opens(store, tmp_path, monkeypatc
         kept(feed, store, tmp_path)
     assert not list(tmp_path.glob("*.npy"))
     assert kept(fed(store, 5), store, tmp_path).kept is not None
+
+
+def test_room_is_claimed_before_anything_is_written(store, tmp_path, monkeypatch):
+    feed, claimed = fed(store, 5), []
+    hidden = feed.hidden
+
+    def look(batch):
+        claimed.append(next(tmp_path.glob("*.partial")).stat())
+        return hidden(batch)
+
+    monkeypatch.setattr(feed, "hidden", look)
+    kept(feed, store, tmp_path)
+    assert claimed[0].st_blocks * 512 >= claimed[0].st_size > feed.kept.nbytes
+
+
+def test_a_disk_without_room_is_named_and_left_as_it_was(store, tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        with pytest.raises(FileError, match=r"hidden-\w+\.npy cannot be written \(File too large"):
+            kept(fed(store, 5), store, tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert {path.suffix for path in tmp_path.iterdir()} <= {".lock"}
 
 
 @pytest.mark.parametrize("change", ["backbone", "depth", "samples", "engine", "torch"])
