@@ -189,6 +189,16 @@ def test_what_is_there_is_opened_and_needs_no_worker(store, folds, reference, ad
     assert numbers(runs) == reference[:3]
 
 
+def test_a_sweep_trains_again_after_its_workers_were_let_go(store, folds, reference, tmp_path):
+    swept = Sweep(tmp_path, "cpu", workers=1)
+    with swept:
+        swept.train(store, [configure(**QUICK)], folds[:1])
+    with swept:
+        runs, failures = swept.train(store, [configure(**QUICK)], folds)
+    assert failures == []
+    assert numbers(runs) == reference[:3]
+
+
 def test_small_models_are_kept_and_what_was_trained_without_is_trained_again(
     store, folds, address, tmp_path
 ):
