@@ -12,7 +12,6 @@ are corrected in the same way. A frame without a baseline's input is neither tra
 predicted, and `left_out` counts it. Tables are `paincore.metrics.PREDICTIONS`.
 """
 
-import hashlib
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,6 +32,7 @@ from sklearn.preprocessing import StandardScaler
 from paincore import PaincoreError
 from paincore.cluster import connect, run
 from paincore.corpus import Corpus
+from paincore.files import digest_of, key_of
 from paincore.folds import Fold
 from paincore.frames import KEYS
 from paincore.framestore import FrameStore
@@ -158,10 +158,13 @@ def features(
             f"{store.folder} does not hold the frames of {corpus.root}: register that corpus, or "
             "open the one that the store was made from."
         )
-    bundle = hashlib.sha256(fetch("landmarker").read_bytes()).hexdigest()
-    read = f"{corpus.fingerprint} {corpus.landmarks_sha256}"
-    content = f"{VERSION} {store.fingerprint} {read} {bundle}"
-    key = hashlib.sha256(content.encode()).hexdigest()[:16]
+    key = key_of(
+        version=VERSION,
+        store=store.fingerprint,
+        corpus=corpus.fingerprint,
+        landmarks=corpus.landmarks_sha256,
+        landmarker=digest_of(fetch("landmarker")).hexdigest(),
+    )
     path = Path(results or ROOT / "results") / "baselines" / f"{key}.parquet"
     with _writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)

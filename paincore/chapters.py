@@ -8,13 +8,15 @@ was made from; when that is still true, it is not executed again.
 
 import ast
 import hashlib
+import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import nbformat
 import papermill
+from filelock import FileLock, Timeout
 from papermill.exceptions import PapermillExecutionError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -261,7 +263,8 @@ def build_book(
     """Open or make the corpus, execute the chapters, render the book; returns its `index.html`.
 
     None means the profile's value; `kernel` names the Jupyter kernel of the chapters. Only what
-    has changed is done again. Raises `PaincoreError` with what to do.
+    has changed is done again. A second build of this checkout waits for the first. Raises
+    `PaincoreError` with what to do.
     """
     profile_named(profile)
     check_device(device)
@@ -274,23 +277,43 @@ def build_book(
     named |= {"design": design}
     given |= {"profile": profile} | {k: v for k, v in named.items() if v is not None}
     check_parameters(sorted(NOTEBOOKS.glob("*.ipynb")), given)
-    corpus = open_corpus(
-        dataset, given.get("data_root"), profile=profile, results=given.get("results")
-    )
-    execute_chapters(
-        given,
-        # The manifest's entry too: it says whose face may be shown.
-        data=[
-            corpus.fingerprint,
-            corpus.landmarks_sha256,
-            corpus.dataset.model_dump(mode="json"),
-        ],
-        banner=banner(corpus),
-        kernel=kernel,
-        console=console,
-    )
-    write_title(corpus, profile, CHAPTERS)
-    write_build(CHAPTERS)
-    for name in VENDORED:
-        vendor(name, fetch(name), BOOK / "assets" / "vendor")
-    return render(BOOK, BOOK / "_build" / "jupyter-book.log")
+    with one_build(BOOK / "_build", console or Console()):
+        corpus = open_corpus(
+            dataset, given.get("data_root"), profile=profile, results=given.get("results")
+        )
+        execute_chapters(
+            given,
+            # The manifest's entry too: it says whose face may be shown.
+            data=[
+                corpus.fingerprint,
+                corpus.landmarks_sha256,
+                corpus.dataset.model_dump(mode="json"),
+            ],
+            banner=banner(corpus),
+            kernel=kernel,
+            console=console,
+        )
+        write_title(corpus, profile, CHAPTERS)
+        write_build(CHAPTERS)
+        for name in VENDORED:
+            vendor(name, fetch(name), BOOK / "assets" / "vendor")
+        return render(BOOK, BOOK / "_build" / "jupyter-book.log")
+
+
+@contextmanager
+def one_build(folder: Path, console: Console) -> Iterator[None]:
+    """Wait for another build that is at work in `folder`, saying whose it is, then hold it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock, builder = FileLock(folder / ".build.lock"), folder / ".builder"
+    try:
+        held = lock.acquire(timeout=0)
+    except Timeout:
+        who = builder.read_text("utf-8") if builder.is_file() else "another process"
+        console.print(f"This book is being built by {who}. Waiting for it; Ctrl-C gives up.")
+        held = lock.acquire()
+    with held:
+        builder.write_text(f"process {os.getpid()} since {time.strftime('%H:%M:%S')}", "utf-8")
+        try:
+            yield
+        finally:
+            builder.unlink(missing_ok=True)

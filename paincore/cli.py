@@ -180,7 +180,7 @@ def runs(
     design: Annotated[str | None, typer.Option(help="How people are shared out.")] = None,
     each: Annotated[bool, typer.Option("--each", help="A line for each run.")] = False,
     every: Annotated[
-        bool, typer.Option("--all", help="Also runs that rest on other source.")
+        bool, typer.Option("--all", help="Also runs of another engine or torch.")
     ] = False,
 ) -> None:
     """List what has been trained: a line a configuration, F1 and AUC over its folds."""
@@ -190,7 +190,7 @@ def runs(
     table, left_out = read_runs(results)
     wanted = {"model": model, "unfrozen_layers": layers, "learning_rate": rate, "sam": sam}
     wanted |= {"mixup_alpha": mixup, "backbone": backbone, "design": design}
-    shown = table if every else description.latest_source(table)
+    shown = table if every else description.latest_engine(table)
     older = len(table) - len(shown)
     shown = description.selected(shown, wanted)
     if len(shown):
@@ -199,7 +199,7 @@ def runs(
         console.print(f"all of them: {description.what_all_share(shown)}", soft_wrap=True)
     console.print(f"{len(shown)} of {len(table)} runs")
     if older:
-        console.print(f"{older} rest on other source and would be trained anew: --all lists them")
+        console.print(f"{older} are of another engine or torch: --all lists them")
     for sentence in left_out:
         console.print(f"left out: {sentence}", soft_wrap=True, markup=False)
 
@@ -214,7 +214,7 @@ def export_results(
     from paincore.runs import read_runs
 
     table, left_out = read_runs(results)
-    path = description.write_results(description.latest_source(table), out)
+    path = description.write_results(description.latest_engine(table), out)
     console.print(f"Scores over folds, nothing of a person: {path}", soft_wrap=True)
     for sentence in left_out:
         console.print(f"left out: {sentence}", soft_wrap=True, markup=False)

@@ -12,15 +12,18 @@ one process that has imported it, on Linux, and the chapters of a book, each a
 process of its own, share theirs (`shared_workers`).
 """
 
+import logging
 import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import islice
+from multiprocessing import forkserver
 from typing import NamedTuple
 from uuid import uuid4
 
@@ -79,12 +82,16 @@ class ClusterError(PaincoreError):
     """No workers, or a task that they cannot do."""
 
 
-class LeaveInterrupts(WorkerPlugin):
-    """Ctrl-C, which a terminal sends to local workers too, is for the process that started them."""
+class Quiet(WorkerPlugin):
+    """Local workers leave Ctrl-C and every report to the process that started them.
+
+    A terminal sends Ctrl-C to them too, and Dask logs a traceback for each task that it ends.
+    """
 
     def setup(self, worker: Worker) -> None:
         """Called by Dask in the worker's main thread, at each of its starts."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        logging.disable(logging.ERROR)
 
 
 @contextmanager
@@ -101,18 +108,19 @@ def connect(
     """
     if scheduler is None and workers is None and gpus is None:
         scheduler = os.environ.get(SHARED)
-    with dask.config.set(SETTINGS):
-        if scheduler is None:
-            with _local(workers, gpus) as here, Client(here) as client:
-                client.register_plugin(LeaveInterrupts())
-                yield client
-        elif scheduler in BATCH_SYSTEMS:
-            with _batch_system(scheduler) as jobs, Client(jobs) as client:
+    with dask.config.set(SETTINGS), _ended_quietly() as opened:
+        with _interrupts_later():
+            if scheduler is None:
+                here = opened.enter_context(_local(workers, gpus))
+                client = opened.enter_context(Client(here))
+                client.register_plugin(Quiet())
+            elif scheduler in BATCH_SYSTEMS:
+                jobs = opened.enter_context(_batch_system(scheduler))
+                client = opened.enter_context(Client(jobs))
                 jobs.scale(jobs=workers or 1)
-                yield client
-        else:
-            with _client_at(scheduler) as client:
-                yield client
+            else:
+                client = None
+        yield client or opened.enter_context(_client_at(scheduler))
 
 
 @contextmanager
@@ -125,8 +133,11 @@ def shared_workers() -> Iterator[None]:
     if SHARED in os.environ:
         yield
         return
-    with dask.config.set(SETTINGS), _local(0, None) as here, Client(here) as client:
-        client.register_plugin(LeaveInterrupts())
+    with dask.config.set(SETTINGS), _ended_quietly() as opened:
+        with _interrupts_later():
+            here = opened.enter_context(_local(0, None))
+            client = opened.enter_context(Client(here))
+            client.register_plugin(Quiet())
         here.scale(os.cpu_count())  # returns at once: they start while the first chapter runs
         os.environ[SHARED] = client.scheduler.address
         try:
@@ -135,10 +146,63 @@ def shared_workers() -> Iterator[None]:
             del os.environ[SHARED]
 
 
+@contextmanager
+def _ended_quietly() -> Iterator[ExitStack]:
+    """What is opened on the stack is closed whole, without Dask's reports of how tasks ended."""
+    opened = ExitStack()
+    try:
+        yield opened
+    finally:
+        before = logging.root.manager.disable
+        logging.disable(logging.CRITICAL)
+        try:
+            with _interrupts_later():
+                opened.close()
+        finally:
+            logging.disable(before)
+
+
+@contextmanager
+def _interrupts_later() -> Iterator[None]:
+    """Ctrl-C waits for the end of the block, since Dask's start and end cannot be cut short.
+
+    The second one does not wait.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before, pressed = signal.getsignal(signal.SIGINT), []
+
+    def later(*_: object) -> None:
+        if pressed:
+            raise KeyboardInterrupt
+        pressed.append(True)
+
+    signal.signal(signal.SIGINT, later)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if pressed:
+        raise KeyboardInterrupt
+
+
+def _start_forkserver() -> None:
+    """Start the process that workers are forked from, which leaves Ctrl-C alone as they then do."""
+    multiprocessing.set_forkserver_preload(PRELOADED)
+    if threading.current_thread() is not threading.main_thread():
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # what is started now inherits it
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _local(workers: int | None, gpus: Sequence[str] | None) -> SpecCluster:
     """Processes of one thread on this machine, with a GPU each where `gpus` names some."""
     if get_mp_context().get_start_method() == "forkserver":  # asked first: Dask names its own once
-        multiprocessing.set_forkserver_preload(PRELOADED)
+        _start_forkserver()
     if gpus is None:
         count = os.cpu_count() if workers is None else workers
         return LocalCluster(n_workers=count, threads_per_worker=1, dashboard_address=":0")

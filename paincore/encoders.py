@@ -24,6 +24,7 @@ from transformers.models.vit.modeling_vit import ViTModel
 from transformers.utils import logging as transformers_logging
 
 from paincore import PaincoreError
+from paincore.files import digest_of
 from paincore.manifest import ASSETS, AssetError, fetch, load_manifest
 
 LAYERS = 12
@@ -127,16 +128,9 @@ def fingerprint(backbone: str, seed: int = 0, assets: Path = ASSETS) -> str:
     if weights is None:
         drawn = json.dumps(architecture | {"seed": seed}, sort_keys=True)
         return hashlib.sha256(drawn.encode()).hexdigest()
-    digest = _digest(weights, _state(weights)).copy()
+    digest = digest_of(weights)
     digest.update(json.dumps(architecture, sort_keys=True).encode())
     return digest.hexdigest()
-
-
-# Files are read once while they do not change: a sweep asks for every run.
-@lru_cache(maxsize=8)
-def _digest(weights: Path, state: tuple) -> "hashlib._Hash":
-    with weights.open("rb") as file:
-        return hashlib.file_digest(file, "sha256")
 
 
 def _state(path: Path) -> tuple[int, int]:

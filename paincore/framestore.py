@@ -8,7 +8,6 @@ read stores and never open a picture of the corpus. A store appears under its na
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from paincore import PaincoreError
+from paincore.files import reserve_array
 from paincore.frames import with_derived
 
 IMAGES, FRAMES, META = "images.npy", "frames.parquet", "meta.json"
@@ -95,22 +95,9 @@ def write_store(folder: Path, frames: pd.DataFrame, meta: dict) -> None:
 def reserve_images(folder: Path, count: int, size: int) -> None:
     """Make `images.npy` for `count` black images with its disk space taken.
 
-    Without the reservation a disk would be found full only after hours. Raises OSError on a full
-    disk, and leaves no file then.
+    Raises OSError on a full disk, and leaves no file then.
     """
-    path = folder / IMAGES
-    header = {"descr": "|u1", "fortran_order": False, "shape": (count, size, size, 3)}
-    try:
-        with path.open("wb") as file:
-            np.lib.format.write_array_header_1_0(file, header)
-            start = file.tell()
-            if count and hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(file.fileno(), start, count * size * size * 3)
-            else:  # macOS cannot reserve: a full disk is an error of the write there
-                file.truncate(start + count * size * size * 3)
-    except OSError:
-        path.unlink(missing_ok=True)
-        raise
+    reserve_array(folder / IMAGES, (count, size, size, 3), np.uint8)
 
 
 def write_images(folder: Path, first: int, images: np.ndarray) -> None:

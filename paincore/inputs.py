@@ -7,7 +7,7 @@ is written under another name and renamed when whole; a second process waits for
 """
 
 import hashlib
-import json
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from filelock import FileLock
 
+from paincore.files import FileError, engine, key_of, reserve_array
 from paincore.framestore import FrameStore
 from paincore.vit import PainTransformer
 
@@ -31,11 +32,11 @@ KEPT_AS = {"fp32": np.dtype(np.float32), "bf16": np.dtype(np.uint16)}
 def pictures_at(store: FrameStore, size: int, folder: Path) -> np.ndarray:
     """The store's pictures at `size` pixels, uint8 (N, size, size, 3), shrunk by area.
 
-    The store's own array where the size is its own. Used by `paincore.training`.
+    The store's own array where the size is its own. Raises FileError where the disk has no room.
     """
     if size == store.images.shape[1]:
         return store.images
-    key = hashlib.sha256(f"{store.fingerprint} {size}".encode()).hexdigest()[:16]
+    key = key_of(store=store.fingerprint, size=size)
 
     def shrink(out: np.ndarray) -> None:
         cv2.setNumThreads(1)
@@ -140,17 +141,25 @@ def keep_states(
 
     That is at depth 0, where the embeddings are as quick to compute as to read, where nothing is
     frozen, and where they are larger than the folder may be. `backbone` is the weights'
-    fingerprint. float32 (M, T, D), or the bits of bfloat16 as uint16. Used by `paincore.training`.
+    fingerprint. float32 (M, T, D), or the bits of bfloat16 as uint16. Raises FileError where the
+    disk has no room for them.
     """
     if not feed.depth:
         return None
     model = feed.model
     shape = (len(feed.samples), *model.encoder.embeddings.position_embeddings.shape[1:])
-    if np.prod(shape, dtype=np.int64) * KEPT_AS[precision].itemsize > LIMIT:
+    if math.prod(shape) * KEPT_AS[precision].itemsize > LIMIT:
         return None
-    content = [store.fingerprint, backbone, feed.depth, precision, model.frames, device.type]
-    rows = hashlib.sha256(feed.samples.tobytes()).hexdigest()
-    key = hashlib.sha256(json.dumps([*content, rows]).encode()).hexdigest()[:16]
+    key = key_of(
+        store=store.fingerprint,
+        samples=hashlib.sha256(feed.samples.tobytes()).hexdigest(),
+        frames=model.frames,
+        backbone=backbone,
+        depth=feed.depth,
+        precision=precision,
+        device=device.type,
+        **engine(),
+    )
 
     def compute(out: np.ndarray) -> None:
         for start in range(0, len(out), BLOCK):
@@ -181,19 +190,38 @@ def _as_array(states: torch.Tensor, precision: str) -> np.ndarray:
 def _cached(
     path: Path, shape: tuple, dtype: np.dtype, fill: Callable[[np.ndarray], None]
 ) -> np.ndarray:
-    """The array at `path`, opened; if it is not there, made by `fill` on an empty one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{path}.lock"):
-        if path.exists():
-            os.utime(path)
-        else:
-            _make_room(path.parent, int(np.prod(shape, dtype=np.int64)) * dtype.itemsize)
-            partial = path.with_suffix(".partial")
-            out = np.lib.format.open_memmap(partial, "w+", dtype, shape)
-            fill(out)
-            out.flush()
-            partial.replace(path)
-    return np.load(path, mmap_mode="r", allow_pickle=False)
+    """The array at `path`, opened; if it is not there, made by `fill` on an empty one.
+
+    Raises FileError where the disk has no room for it.
+    """
+    size = math.prod(shape) * dtype.itemsize
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{path}.lock"):
+            if path.exists():
+                os.utime(path)
+            else:
+                _make_room(path.parent, size)
+                _fill(path, shape, dtype, fill)
+            return np.load(path, mmap_mode="r", allow_pickle=False)
+    except OSError as fault:
+        raise FileError(
+            f"{path} cannot be written ({fault.strerror or fault}). It takes {size / 1e9:.2f} GB: "
+            "free the disk or name another results folder, and run again."
+        ) from fault
+
+
+def _fill(path: Path, shape: tuple, dtype: np.dtype, fill: Callable[[np.ndarray], None]) -> None:
+    """Write the array under another name and rename it when it is whole."""
+    partial = path.with_suffix(".partial")
+    try:
+        reserve_array(partial, shape, dtype)
+        out = np.load(partial, mmap_mode="r+", allow_pickle=False)
+        fill(out)
+        out.flush()
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _make_room(folder: Path, size: int) -> None:

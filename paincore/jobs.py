@@ -16,11 +16,11 @@ from dask.distributed import get_worker
 from paincore import PaincoreError
 from paincore.cluster import ClusterError
 from paincore.configuration import Configuration
+from paincore.files import engine
 from paincore.folds import Fold
 from paincore.framestore import FrameStore, open_store
 from paincore.runs import RunError, runs_folder
 from paincore.sampling import CLIP
-from paincore.task import source_hash
 from paincore.training import train_fold
 
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO)
@@ -95,16 +95,8 @@ def as_failure(job: Job, result: object) -> Failure | None:
 
 
 def rests_alike_on(store: FrameStore) -> dict[str, str]:
-    """What must be the same on all workers for a sweep's numbers to be those of one machine.
-
-    torch's release is, its build is not: a machine without a GPU may send runs to those with one.
-    """
-    release = torch.__version__.partition("+")[0]
-    return {
-        "paincore's deciding source": source_hash(),
-        "torch": release,
-        "the store": store.fingerprint,
-    }
+    """What must be the same on all workers for a sweep's numbers to be those of one machine."""
+    return {name: str(value) for name, value in engine().items()} | {"the store": store.fingerprint}
 
 
 def unlike(job: Job) -> str:

@@ -6,7 +6,6 @@ its size or SHA-256 differs from the manifest's; where the manifest has null, no
 compare with.
 """
 
-import hashlib
 import shutil
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from paincore import PaincoreError
+from paincore.files import digest_of
 
 ROOT = Path(__file__).resolve().parents[1]
 MANIFEST = ROOT / "data_manifest.yaml"
@@ -152,9 +152,7 @@ class Asset(Entry):
         size = path.stat().st_size
         if self.bytes not in (None, size):
             return f"{path} has {size} bytes instead of {self.bytes}"
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        if self.sha256 not in (None, digest):
+        if self.sha256 and (digest := digest_of(path).hexdigest()) != self.sha256:
             return f"{path} has SHA-256 {digest} instead of {self.sha256}"
         return ""
 

@@ -23,7 +23,7 @@ from paincore.experiments import Ablation
 from paincore.manifest import ROOT
 from paincore.statistics import fold_scores
 
-VERSION = 1
+VERSION = 2
 SCORES = ("f1", "auc")
 COLUMNS = ("model", "configuration", "score", "fold", "here", "reference", "tolerance")
 TOLERANCES = (
@@ -47,8 +47,8 @@ CHOICES = {
 }
 
 OTHER = {
-    "source": "The code that decides a run's numbers is not the one that the reference was made "
-    "with: figures may differ for that reason.",
+    "engine": "The engine (ENGINE_VERSION) is not the one that the reference was made with: "
+    "figures may differ for that reason.",
     "device": "The reference was made on another kind of device.",
 }
 
@@ -97,7 +97,7 @@ def _rests_on(ablations: Mapping[str, Ablation]) -> dict:
     runs = [run for one in ablations.values() for group in one.runs.values() for run in group]
     first = runs[0]
     return {
-        **{name: first.rests_on[name] for name in ("store", "design", "backbone", "source")},
+        **{name: first.rests_on[name] for name in ("store", "design", "backbone", "engine")},
         "seeds": 1 + max(run.rests_on["seed"] for run in runs),
         "device": first.rests_on["device"],
         "made_with": {
@@ -147,7 +147,10 @@ def read_reference(path: Path) -> dict:
     """
     try:
         content = json.loads(path.read_text("utf-8"))
-        version = content["version"]
+        if (version := content["version"]) != VERSION:
+            raise ReferenceFileError(
+                f"{path} is of version {version}, this is version {VERSION}. Write it anew."
+            )
         for model in content["models"].values():
             for trial in model["trials"]:
                 trial["configuration"] = Configuration(**trial["configuration"])
@@ -156,15 +159,11 @@ def read_reference(path: Path) -> dict:
                     raise ValueError(f"{trial['configuration'].title} has no score for each fold")
                 _ = [trial[f"mean_{score}"] for score in SCORES]
             _ = [model["chosen"][name] for name in ("layers", "rate", "best")]
-        _ = [content[name] for name in (*RESTS_ON, "source", "device", "made_with")]
+        _ = [content[name] for name in (*RESTS_ON, "engine", "device", "made_with")]
     except FileNotFoundError as fault:
         raise ReferenceFileError(f"{path} is not there: write it with --write.") from fault
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
         raise ReferenceFileError(f"{path} is damaged ({fault!r}). Write it anew.") from fault
-    if version != VERSION:
-        raise ReferenceFileError(
-            f"{path} is of version {version}, this is version {VERSION}. Write it anew."
-        )
     return content
 
 
@@ -189,7 +188,7 @@ def notes(ablations: Mapping[str, Ablation], reference: dict) -> list[str]:
                     f"{MODELS[model]}: {CHOICES[name]} is {title} here and {there.get(name)} in "
                     "the reference. The configurations in common are compared."
                 )
-    for name in ("source", "device"):
+    for name in ("engine", "device"):
         if here[name] != reference[name]:
             said.append(OTHER[name])
     for name, value in here["made_with"].items():

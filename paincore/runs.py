@@ -26,15 +26,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
+from filelock import FileLock
 
 from paincore import PaincoreError
 from paincore.configuration import Configuration
 from paincore.manifest import ROOT
 
-VERSION = 1
+VERSION = 2
 CONFIG, METRICS, ENVIRONMENT = "config.json", "metrics.json", "environment.json"
 INDEX = "runs.parquet"
-INDEX_VERSION = 1  # of its columns and what they mean
+INDEX_VERSION = 2  # of its columns and what they mean
 PREDICTIONS, HISTORY, WEIGHTS = "predictions.parquet", "history.parquet", "weights.safetensors"
 
 
@@ -75,11 +76,19 @@ def runs_folder(results: str | Path | None) -> Path:
 
 
 def open_run(folder: str | Path) -> Run:
-    """Open a finished run. Raises RunError naming what is missing, damaged or of another version.
-
-    Used by chapter 04.
-    """
+    """Open a finished run. Raises RunError naming what is missing, damaged or of other version."""
     folder = Path(folder)
+    try:
+        return _open(folder)
+    except RunError:
+        if not folder.parent.is_dir():
+            raise
+    with suppress(OSError), _naming(folder):
+        pass  # who replaces it just now is waited for
+    return _open(folder)
+
+
+def _open(folder: Path) -> Run:
     missing = [
         name
         for name in (CONFIG, METRICS, PREDICTIONS, HISTORY, ENVIRONMENT)
@@ -117,8 +126,8 @@ def write_run(
     """Write a run under a temporary name and give it its own when it is whole.
 
     `tables` maps PREDICTIONS and HISTORY to their tables, `weights` names to tensors. Where another
-    process was faster its run stands, since it holds the same numbers. Raises RunError if the disk
-    refuses.
+    process was faster its run stands, unless this one has weights and that one has none: then the
+    whole folder is replaced. Raises RunError if the disk refuses.
     """
     config = {
         "version": VERSION,
@@ -127,8 +136,10 @@ def write_run(
     }
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+        scrap = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+        partial = scrap / "new"
         try:
+            partial.mkdir()
             for name, content in (
                 (CONFIG, config),
                 (METRICS, {name: _plain(value) for name, value in metrics.items()}),
@@ -141,10 +152,9 @@ def write_run(
                 from safetensors.torch import save_file  # torch: reading runs does without
 
                 save_file(weights, partial / WEIGHTS)
-            partial.chmod(0o755)  # mkdtemp's folders are for their owner alone
             _give_name(partial, folder, replace=weights is not None)
         finally:
-            shutil.rmtree(partial, ignore_errors=True)
+            shutil.rmtree(scrap, ignore_errors=True)
     except OSError as fault:
         raise RunError(
             f"{folder} cannot be written ({fault.strerror}). Free the disk or name another results "
@@ -154,14 +164,21 @@ def write_run(
 
 
 def _give_name(partial: Path, folder: Path, replace: bool) -> None:
-    """Rename to `folder`; a run that is there is replaced only by one that has its weights too."""
-    try:
+    """Rename to `folder`; a run that is there is replaced, whole, only by one with more: weights.
+
+    A kill between the two renames leaves no run, and both in what is reported as half-written.
+    """
+    with _naming(folder):
+        if folder.is_dir():
+            if not replace or (folder / WEIGHTS).exists():
+                return
+            folder.rename(partial.with_name("old"))
         partial.rename(folder)
-    except OSError:
-        if not folder.is_dir():
-            raise
-        if replace and not (folder / WEIGHTS).exists():
-            (partial / WEIGHTS).replace(folder / WEIGHTS)
+
+
+def _naming(folder: Path) -> FileLock:
+    """Held by who gives runs their names, one at a time."""
+    return FileLock(folder.parent.with_name(f".{folder.parent.name}.lock"))
 
 
 def _plain(value: float) -> float | None:
@@ -190,8 +207,10 @@ RESTS_ON = {
     "fold": "int64",
     "seed": "int64",
     "store": "str",
-    "source": "str",
     "device": "str",
+    "engine": "int64",
+    "torch": "str",
+    "transformers": "str",
 }
 HEAD = {"key": "str"} | SETTINGS | RESTS_ON
 TAIL = {"seconds": "float64", "weights": "bool", "started": "datetime64[us, UTC]", "stamp": "str"}
@@ -208,10 +227,11 @@ def read_runs(results: str | Path | None = None) -> RunTable:
     """A row for each run, sorted by settings, design, fold and seed.
 
     Columns: `key`; the settings of `Configuration` (no Mixup is NaN); `design`, `fold`, `seed`;
-    `store` and `source`, the SHA-256 that it rests on; `device`; its metrics, float64, the one
-    named as a setting is as `precision_score`; `seconds` in all; `weights`, whether they were
-    kept; `started`, UTC. What is half-written, damaged, of another version or foreign is left
-    alone and has a sentence instead. Other processes may write runs meanwhile. `paincore runs`.
+    `store`, a SHA-256, `device`, `engine` (ENGINE_VERSION), `torch` and `transformers`, which it
+    rests on; its metrics, float64, the one named as a setting is as `precision_score`; `seconds`
+    in all; `weights`, whether they were kept; `started`, UTC. What is half-written, damaged, of
+    another version or foreign is left alone and has a sentence instead. Other processes may
+    write runs meanwhile. `paincore runs`.
     """
     folder = runs_folder(results)
     index = _read_index(folder.parent / INDEX)

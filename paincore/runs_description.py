@@ -11,7 +11,8 @@ from paincore.configuration import Configuration
 from paincore.runs import RESTS_ON, SETTINGS, RunError
 
 LEAST_FOLDS = 3  # of an exported mean
-MADE_BY = ("store", "source", "device")
+ENGINE = ["engine", "torch", "transformers"]
+MADE_BY = ("store", "device", *ENGINE)
 SHOWN_WHERE_THEY_DIFFER = ("backbone", "precision", "stride", "design", *MADE_BY)
 
 
@@ -23,15 +24,15 @@ def selected(runs: pd.DataFrame, wanted: Mapping[str, object]) -> pd.DataFrame:
     return runs
 
 
-def latest_source(runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs that rest on the source of the one that was started last."""
+def latest_engine(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs made with the engine, torch and transformers of the one that was started last."""
     if runs.empty:
         return runs
-    return runs[runs["source"] == runs.loc[runs["started"].idxmax(), "source"]]
+    return runs[(runs[ENGINE] == runs.loc[runs["started"].idxmax(), ENGINE]).all(axis=1)]
 
 
 def configurations_table(runs: pd.DataFrame) -> pd.DataFrame:
-    """A row for each configuration, design, store, source and device: its folds, F1 and AUC.
+    """A row for each configuration, design, store, device and engine: its folds, F1 and AUC.
 
     Seeds are averaged within a fold, then folds are: mean ± sample standard deviation. A fold in
     which a score is not defined is left out of it.
@@ -104,7 +105,7 @@ def _heading(row: Mapping[str, object]) -> dict[str, str]:
         "precision": one.precision,
         "stride": str(one.clip_stride),
         "design": row["design"],
-        **{name: row[name][:8] for name in MADE_BY},
+        **{name: str(row[name])[:8] for name in MADE_BY},
     }
 
 

@@ -49,9 +49,10 @@ def keeps_weights(configuration: Configuration) -> bool:
 class Sweep:
     """Where runs are trained and kept: workers, connected when first needed, a device, a folder.
 
-    A context manager: leaving it closes the workers. `device` None is decided here, for all
-    workers; `scheduler` and `workers` are those of `paincore.cluster.connect`. On "cuda" a run has
-    a GPU to itself: here one worker for each GPU is started, elsewhere workers announce theirs.
+    A context manager: leaving it closes the workers; the next training connects anew. `device` None
+    is decided here, for all workers; `scheduler` and `workers` are those of
+    `paincore.cluster.connect`. On "cuda" a run has a GPU to itself: here one worker for each GPU is
+    started, elsewhere workers announce theirs.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Sweep:
         return self
 
     def __exit__(self, *fault: object) -> None:
+        self._client = None  # connected to anew, should there be more to train
         self._open.close()
 
     def client(self) -> Client:

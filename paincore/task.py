@@ -4,32 +4,18 @@ Every random draw of a training has a generator seeded by (seed, what it is for,
 fold alone draws as the same fold does in a sweep.
 """
 
-import json
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from hashlib import sha256
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from paincore import PaincoreError, encoders, sampling
 from paincore.configuration import Configuration
+from paincore.files import engine, key_of
 from paincore.folds import Fold, check_leakage
 from paincore.framestore import FrameStore
-
-DECISIVE = (
-    "configuration",
-    "encoders",
-    "inputs",
-    "metrics",
-    "optimisation",
-    "sampling",
-    "task",
-    "training",
-    "vit",
-)
-"""The modules whose source decides a run's numbers. Folds are in its name by their frames."""
 
 
 class TrainingError(PaincoreError):
@@ -76,23 +62,14 @@ class Task:
             "frames": sha256(rows + labels).hexdigest(),
             "seed": self.seed,
             "backbone": self.backbone,
-            "source": source_hash(),
             "device": self.device.type,
+            **engine(),
         }
 
     @property
     def key(self) -> str:
         """The run's name: 16 hexadecimal digits of the hash of all that decides its numbers."""
-        content = {"configuration": self.configuration.model_dump(mode="json"), **self.rests_on}
-        text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-        return sha256(text.encode()).hexdigest()[:16]
-
-
-@lru_cache
-def source_hash() -> str:
-    """SHA-256 of the source that decides a run's numbers."""
-    here = Path(__file__).parent
-    return sha256(b"".join((here / f"{name}.py").read_bytes() for name in DECISIVE)).hexdigest()
+        return key_of(configuration=self.configuration.model_dump(mode="json"), **self.rests_on)
 
 
 @dataclass(frozen=True)

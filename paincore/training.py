@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 import transformers
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from paincore import __version__, encoders, metrics, sampling, vit
@@ -175,7 +176,8 @@ def _change(before: dict, after: dict) -> float:
 def trained_model(run: Run) -> PainTransformer:
     """The model of a run whose weights were kept, on the CPU in evaluation mode.
 
-    Raises TrainingError if they were not, or no longer fit the backbone. Used by chapter 04.
+    Raises TrainingError if they were not, were trained on another backbone, are damaged, or are not
+    the tensors that this configuration trains, all of them and no others.
     """
     config = run.configuration
     if run.weights is None:
@@ -185,8 +187,31 @@ def trained_model(run: Run) -> PainTransformer:
         raise TrainingError(f"{run.folder} was trained on another {config.backbone}. Train again.")
     encoder = encoders.load_encoder(config.backbone, seed)
     model = PainTransformer(encoder, sampling.CLIP[config.model], torch.Generator())
-    model.load_state_dict(load_file(run.weights), strict=False)
+    _load_trained(model, run)
     return model.eval()
+
+
+def _load_trained(model: PainTransformer, run: Run) -> None:
+    """Put a run's weights in their places. Raises TrainingError unless each fits and none is left.
+
+    All parameters of the model take gradients afterwards, as before.
+    """
+    vit.freeze(model, run.configuration.unfrozen_layers, run.configuration.rules.freezing)
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    model.requires_grad_(True)
+    try:
+        found = load_file(run.weights)
+    except (OSError, SafetensorError) as fault:
+        raise TrainingError(f"{run.weights} is damaged ({fault}). Delete {run.folder}.") from fault
+    wrong = found.keys() ^ trained.keys()
+    wrong |= {name for name in found.keys() & trained if found[name].shape != trained[name].shape}
+    if wrong:
+        raise TrainingError(
+            f"{run.weights} does not hold what {run.configuration.title} trains: {min(wrong)} "
+            f"({len(wrong)} in all) is missing, too much or of another size. Delete {run.folder} "
+            "and train again."
+        )
+    model.load_state_dict(found, strict=False)
 
 
 def best_device(name: str | None) -> torch.device:

@@ -1,5 +1,8 @@
+import io
 import os
 import shutil
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,9 +11,16 @@ import papermill
 import pytest
 import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from rich.console import Console
 
 from paincore import chapters
-from paincore.chapters import ChapterError, ParameterError, check_parameters, execute_chapters
+from paincore.chapters import (
+    ChapterError,
+    ParameterError,
+    check_parameters,
+    execute_chapters,
+    one_build,
+)
 from paincore.cluster import SHARED
 from paincore.corpus import compare_counts, open_corpus
 from paincore.manifest import Expected
@@ -120,6 +130,26 @@ def test_a_chapter_is_executed_again_only_when_something_it_reads_has_changed(fo
 
     write_notebook(folder / "notebooks" / "01-echo.ipynb", "print(3 * word)")
     assert printed(execute(folder, word="c", data="another corpus")) == "ccc"
+
+
+def test_a_second_build_waits_for_the_first_and_says_whose_it_is(tmp_path):
+    said, order = io.StringIO(), []
+    console = Console(file=said, width=200)
+
+    def build_again():
+        with one_build(tmp_path, console):
+            order.append("second")
+
+    with one_build(tmp_path, console):
+        assert said.getvalue() == ""
+        second = threading.Thread(target=build_again)
+        second.start()
+        while not said.getvalue():
+            time.sleep(0.01)
+        order.append("first")
+    second.join(timeout=60)
+    assert order == ["first", "second"]
+    assert f"being built by process {os.getpid()} since" in said.getvalue()
 
 
 def test_a_failed_chapter_names_its_cell_and_keeps_the_last_whole_one(folder):

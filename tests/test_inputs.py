@@ -1,10 +1,13 @@
+import resource
+
 import cv2
 import numpy as np
 import pytest
 import torch
 
-from paincore import inputs
+from paincore import files, inputs
 from paincore.encoders import load_encoder
+from paincore.files import FileError
 from paincore.inputs import Feed, autocast, keep_states, pictures_at
 from paincore.sampling import samples
 from paincore.vit import PainTransformer
@@ -29,7 +32,7 @@ def kept(feed, store, folder, precision="fp32"):
     return feed
 
 
-def test_pictures_are_shrunk_by_area_and_made_once(store, tmp_path):
+def test_pictures_are_shrunk_by_area_and_made_once(store, tmp_path, monkeypatch):
     small = pictures_at(store, 16, tmp_path)
     expected = [cv2.resize(image, (16, 16), interpolation=cv2.INTER_AREA) for image in store.images]
     assert (small == np.stack(expected)).all()
@@ -38,6 +41,9 @@ def test_pictures_are_shrunk_by_area_and_made_once(store, tmp_path):
     pictures_at(store, 16, tmp_path)
     assert path.stat().st_ino == stamp
     assert pictures_at(store, 48, tmp_path) is store.images
+    monkeypatch.setattr(files, "ENGINE_VERSION", -1)
+    pictures_at(store, 16, tmp_path)
+    assert len(list(tmp_path.glob("*.npy"))) == 2
 
 
 @pytest.mark.parametrize("model", ["vit", "vivit"])
@@ -105,12 +111,40 @@ def test_a_fill_that_fails_leaves_nothing_that_opens(store, tmp_path, monkeypatc
     assert kept(fed(store, 5), store, tmp_path).kept is not None
 
 
-@pytest.mark.parametrize("change", ["backbone", "depth", "samples"])
-def test_states_of_something_else_are_others(store, tmp_path, change):
+def test_room_is_claimed_before_anything_is_written(store, tmp_path, monkeypatch):
+    feed, claimed = fed(store, 5), []
+    hidden = feed.hidden
+
+    def look(batch):
+        claimed.append(next(tmp_path.glob("*.partial")).stat())
+        return hidden(batch)
+
+    monkeypatch.setattr(feed, "hidden", look)
+    kept(feed, store, tmp_path)
+    assert claimed[0].st_blocks * 512 >= claimed[0].st_size > feed.kept.nbytes
+
+
+def test_a_disk_without_room_is_named_and_left_as_it_was(store, tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        with pytest.raises(FileError, match=r"hidden-\w+\.npy cannot be written \(File too large"):
+            kept(fed(store, 5), store, tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert {path.suffix for path in tmp_path.iterdir()} <= {".lock"}
+
+
+@pytest.mark.parametrize("change", ["backbone", "depth", "samples", "engine", "torch"])
+def test_states_of_something_else_are_others(store, tmp_path, change, monkeypatch):
     feed = kept(fed(store, 5), store, tmp_path)
     other = fed(store, 4 if change == "depth" else 5)
     if change == "samples":
         other.samples = other.samples[::2]
+    if change == "engine":
+        monkeypatch.setattr(files, "ENGINE_VERSION", -1)
+    if change == "torch":
+        monkeypatch.setattr(files, "_releases", lambda: {"torch": "0", "transformers": "0"})
     backbone = "others" if change == "backbone" else "weights"
     assert keep_states(other, store, backbone, "fp32", CPU, tmp_path) is not None
     assert len(list(tmp_path.glob("*.npy"))) == 2

@@ -8,10 +8,12 @@ import torch
 from paincore import jobs
 from paincore.configuration import configure
 from paincore.facs import AUS
+from paincore.folds import Fold
 from paincore.framestore import open_store
 from paincore.jobs import Job, in_order, rests_alike_on, train_on_worker, unlike
 from paincore.runs import RunError, open_run, runs_folder
-from paincore.task import Task
+from paincore.sweep import Sweep, check
+from paincore.task import Task, TrainingError
 from tests.trainable import fold_of, write_store_with_a_signal
 
 QUICK = {"backbone": "random", "unfrozen_layers": 2, "learning_rate": 1e-3}
@@ -60,7 +62,7 @@ def test_a_worker_trains_on_the_threshold_of_the_store_that_was_opened(folds, st
     np.testing.assert_array_equal(run.predictions["pain"], expected)
 
 
-@pytest.mark.parametrize("name", ["paincore's deciding source", "torch", "the store"])
+@pytest.mark.parametrize("name", ["engine", "torch", "transformers", "the store"])
 def test_a_worker_on_which_runs_rest_otherwise_says_on_what(store, folds, tmp_path, name):
     alike = rests_alike_on(store)
     job = job_of(store, folds[0], tmp_path, alike=alike | {name: "another"})
@@ -89,3 +91,36 @@ def test_the_longest_go_first_after_one_of_each_kind(store, folds, tmp_path):
         "sam": job(1, **vivit, sam=True),
     }
     assert in_order(named) == ["sam", "short", "long", "long again", "short again"]
+
+
+def test_everything_that_cannot_run_is_stated_before_anything_is_trained(store, folds, tmp_path):
+    small = type(store)(store.folder, store.images[:, ::2, ::2], store.frames, store.meta)
+    configurations = [
+        configure(**QUICK),
+        configure(**QUICK | {"backbone": "nowhere"}),
+        configure(**QUICK | {"unfrozen_layers": 13}),
+    ]
+    empty = Fold("balanced", 9, folds[0].train, folds[0].test[:0])
+    strange = Fold("balanced", 8, folds[0].train, np.array([10**6]))
+    with pytest.raises(TrainingError) as caught, Sweep(tmp_path, "cpu") as swept:
+        swept.train(small, configurations, [*folds, empty, strange])
+    said = str(caught.value).splitlines()
+    assert said[0].startswith("Nothing was trained")
+    expected = [
+        "pictures of 24 px, random takes 48",
+        "nowhere is no folder",
+        "unfrozen_layers is 13; this encoder has 12",
+        "fold 9 of balanced has nothing to test on",
+        "fold 8 of balanced names frames",
+    ]
+    assert len(said) == 1 + len(expected)
+    for sentence, part in zip(said[1:], expected, strict=True):
+        assert part in sentence
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_fold_without_pain_in_training_is_stated(store, folds):
+    painless = np.flatnonzero(~store.frames["pain"].to_numpy(bool))
+    train = np.intersect1d(folds[0].train, painless)
+    with pytest.raises(TrainingError, match=r"vit, fold 1 of balanced: .*a class is empty"):
+        check(store, [configure(**QUICK)], [Fold("balanced", 1, train, folds[0].test)])

@@ -198,6 +198,21 @@ def test_a_damaged_asset_is_fetched_again(web, assets):
     assert fetch_asset(thing, assets=assets).read_bytes() == CONTENT
 
 
+def test_an_asset_is_read_once_a_process_and_again_when_it_has_changed(assets, monkeypatch):
+    read = []
+    digest = hashlib.file_digest
+    monkeypatch.setattr(hashlib, "file_digest", lambda *given: read.append(1) or digest(*given))
+    assets.mkdir()
+    (assets / "thing.bin").write_bytes(CONTENT)
+    thing = asset({"kind": "by hand", "instructions": "-"})
+    for _ in range(3):
+        assert fetch_asset(thing, assets=assets) == assets / "thing.bin"
+    assert len(read) == 1
+    (assets / "thing.bin").write_bytes(CONTENT[::-1])
+    assert asset_state(thing, assets) == "damaged"
+    assert len(read) == 2
+
+
 @pytest.mark.parametrize("content", [CONTENT[:-1], CONTENT[::-1]])
 def test_what_differs_in_size_or_hash_never_takes_the_place(web, assets, content):
     folder, address = web

@@ -12,7 +12,7 @@ from tests.test_experiments import peak, search
 from tools import check_results
 
 RESTS_ON = {
-    "store": "s", "design": "balanced", "backbone": "b", "source": "code", "device": "cpu",
+    "store": "s", "design": "balanced", "backbone": "b", "engine": 7, "device": "cpu",
 }  # fmt: skip
 BEST = peak(6, 2e-5)
 
@@ -54,7 +54,7 @@ def test_results_equal_the_reference_that_they_wrote(written):
 
 def test_a_reference_holds_each_trials_scores_and_what_was_chosen(written):
     content = json.loads(written.read_text())
-    assert content["source"] == "code"
+    assert content["engine"] == 7
     vit = content["models"]["vit"]
     assert vit["chosen"] == dict.fromkeys(("rate", "best"), "ViT 6 layers, 2e-5") | {
         "layers": "ViT 6 layers, 2e-4"
@@ -87,12 +87,12 @@ def test_where_a_training_falls_apart_more_is_tolerated(written):
 
 
 def test_another_path_is_said_first_and_what_is_common_is_compared(written):
-    other = searched(peak(8, 2e-5), source="newer")
+    other = searched(peak(8, 2e-5), engine=8)
     known = reference.read_reference(written)
     first, *_, last = reference.notes(other, known)
     assert first.startswith("ViT: the best number of layers is ViT 8 layers, 2e-4 here and ViT 6")
     assert "in common are compared" in first
-    assert "code" in last
+    assert "ENGINE_VERSION" in last
     table = reference.compare(other, known)
     assert table["configuration"].nunique() == 2 * 6  # the step of layers
 
@@ -143,8 +143,8 @@ def test_a_missing_damaged_or_older_reference_is_named(written, tmp_path):
         written.write_text(damage)
         with pytest.raises(ReferenceFileError, match="is damaged"):
             reference.read_reference(written)
-    written.write_text(whole.replace('"version": 1', '"version": 2', 1))
-    with pytest.raises(ReferenceFileError, match="is of version 2"):
+    written.write_text(whole.replace('"version": 2', '"version": 1', 1).replace("engine", "source"))
+    with pytest.raises(ReferenceFileError, match="is of version 1"):
         reference.read_reference(written)
 
 

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pandas as pd
@@ -17,6 +18,7 @@ from paincore.runs import (
     HISTORY,
     METRICS,
     PREDICTIONS,
+    VERSION,
     WEIGHTS,
     RunError,
     open_run,
@@ -66,7 +68,7 @@ def test_a_run_without_one_of_its_files_does_not_open(tmp_path, name):
 @pytest.mark.parametrize("name", [CONFIG, METRICS, ENVIRONMENT])
 def test_a_damaged_run_is_named(tmp_path, name):
     write(tmp_path / "run")
-    (tmp_path / "run" / name).write_text('{"version": 1, "con')
+    (tmp_path / "run" / name).write_text('{"version": 2, "con')
     with pytest.raises(RunError, match=r"run is damaged .*Delete it and train again"):
         open_run(tmp_path / "run")
 
@@ -82,7 +84,7 @@ def test_a_run_of_another_version_says_so(tmp_path):
     write(tmp_path / "run")
     config = json.loads((tmp_path / "run" / CONFIG).read_text())
     (tmp_path / "run" / CONFIG).write_text(json.dumps(config | {"version": 99}))
-    with pytest.raises(RunError, match="written by version 99 of runs, this is version 1"):
+    with pytest.raises(RunError, match="written by version 99 of runs, this is version 2"):
         open_run(tmp_path / "run")
 
 
@@ -92,10 +94,55 @@ def test_the_run_that_was_there_first_stands_and_no_scrap_is_left(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
-def test_weights_are_added_to_a_run_that_has_none(tmp_path):
-    write(tmp_path / "run")
-    run = write(tmp_path / "run", weights={"head.bias": torch.zeros(2)})
+WITH_WEIGHTS = {"head.bias": torch.zeros(2)}
+
+
+def test_a_run_without_weights_is_replaced_whole_by_one_that_has_them(tmp_path):
+    write(tmp_path / "run", {"f1": 0.25}, environment={"process": 1})
+    run = write(tmp_path / "run", {"f1": 0.75}, WITH_WEIGHTS, {"process": 2})
     assert run.weights.exists()
+    assert (run.metrics, run.environment) == ({"f1": 0.75}, {"process": 2})
+    again = write(tmp_path / "run", {"f1": 0.5}, WITH_WEIGHTS, {"process": 3})
+    assert again.environment == {"process": 2}
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+@pytest.mark.parametrize("last", [1, 2])
+def test_a_replacement_that_is_cut_short_leaves_a_whole_run_or_none(tmp_path, last, monkeypatch):
+    write(tmp_path / "run", environment={"process": 1})
+    rename, renamed = Path.rename, []
+
+    def cut_short(path, target):
+        renamed.append(target)
+        if len(renamed) == last:
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", cut_short)
+    with pytest.raises(KeyboardInterrupt):
+        write(tmp_path / "run", None, WITH_WEIGHTS, {"process": 2})
+    monkeypatch.undo()
+    if last == 1:
+        assert open_run(tmp_path / "run").environment == {"process": 1}
+    assert write(tmp_path / "run", None, WITH_WEIGHTS, {"process": 3}).environment["process"] == 3
+
+
+def test_who_reads_a_run_while_several_replace_it_finds_one(tmp_path):
+    for number in range(20):
+        folder = tmp_path / f"{number}"
+        write(folder)
+        writers = [
+            threading.Thread(target=write, args=(folder, {"f1": float(one)}, WITH_WEIGHTS))
+            for one in range(3)
+        ]
+        for writer in writers:
+            writer.start()
+        while any(writer.is_alive() for writer in writers):
+            open_run(folder)
+        for writer in writers:
+            writer.join()
+        assert open_run(folder).weights
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_a_place_that_cannot_be_written_is_named_and_left_as_it_was(tmp_path):
@@ -114,8 +161,9 @@ def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+ENGINE = {"engine": 7, "torch": "2.0.1", "transformers": "5.0.0"}
 CLOCK = {"started": 1e9, "prepare_seconds": 1.0, "train_seconds": 2.0, "test_seconds": 0.5}
-RESTS_ON = {"store": "f00d", "design": "balanced", "source": "cafe", "device": "cpu"}
+RESTS_ON = {"store": "f00d", "design": "balanced", "device": "cpu"} | ENGINE
 
 
 def simulate(results, count, first=0, **settings):
@@ -137,7 +185,7 @@ def simulate(results, count, first=0, **settings):
         folder = results / "runs" / key
         if count > 100:  # tables are not read: thousands of them would only take time
             folder.mkdir(parents=True)
-            config = {"version": 1, "configuration": configuration.model_dump(mode="json")}
+            config = {"version": VERSION, "configuration": configuration.model_dump(mode="json")}
             plain = metrics | {"f1": f1}
             (folder / CONFIG).write_text(json.dumps(config | {"rests_on": rests_on}))
             (folder / METRICS).write_text(json.dumps(plain))
@@ -248,7 +296,7 @@ def test_an_index_that_cannot_be_written_is_done_without(tmp_path):
     expected = simulate(tmp_path, 3)
     (tmp_path / "runs.parquet").mkdir()
     check_table(read_runs(tmp_path).runs, expected)
-    assert {path.name for path in tmp_path.iterdir()} == {"runs", "runs.parquet"}
+    assert {path.name for path in tmp_path.iterdir()} == {"runs", "runs.parquet", ".runs.lock"}
 
 
 def test_no_runs_are_a_table_with_the_same_columns(tmp_path):
@@ -281,4 +329,4 @@ def test_two_processes_may_write_runs_and_index_at_once(tmp_path):
     runs, left_out = read_runs(tmp_path)
     assert set(runs["key"]) == expected
     assert left_out == []
-    assert {path.name for path in tmp_path.iterdir()} == {"runs", "runs.parquet"}
+    assert {path.name for path in tmp_path.iterdir()} == {"runs", "runs.parquet", ".runs.lock"}

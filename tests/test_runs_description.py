@@ -7,7 +7,7 @@ from paincore.runs import RunError
 from paincore.runs_description import (
     configurations_table,
     each_table,
-    latest_source,
+    latest_engine,
     selected,
     what_all_share,
     write_results,
@@ -29,8 +29,10 @@ ROW = {
     "fold": 1,
     "seed": 0,
     "store": "f00df00df00d",
-    "source": "cafecafecafe",
     "device": "cpu",
+    "engine": 7,
+    "torch": "2.0.1",
+    "transformers": "5.0.0",
     "f1": 0.5,
     "auc": 0.5,
     "seconds": 3.25,
@@ -61,7 +63,7 @@ def test_seeds_are_averaged_within_a_fold_before_mean_and_spread_are_taken():
 
 
 @pytest.mark.parametrize(
-    "change", [{"mixup_alpha": 0.8}, {"design": "published"}, {"store": "beef"}, {"source": "beef"}]
+    "change", [{"mixup_alpha": 0.8}, {"design": "published"}, {"store": "beef"}, {"engine": 8}]
 )
 def test_what_differs_in_more_than_fold_and_seed_is_another_line(change):
     assert len(configurations_table(table({}, {"fold": 2}, change))) == 2
@@ -71,9 +73,10 @@ def test_what_differs_is_a_column_and_what_does_not_is_said_once():
     runs = table({}, {"store": "beefbeefbeef"})
     shown = configurations_table(runs)
     assert list(shown["store"]) == ["f00df00d", "beefbeef"]
-    assert not {"backbone", "design", "source", "device", "precision", "stride"} & set(shown)
+    assert not {"backbone", "design", "engine", "device", "precision", "stride"} & set(shown)
     said = (
-        "backbone movement, precision fp32, stride 1, design balanced, source cafecafe, device cpu"
+        "backbone movement, precision fp32, stride 1, design balanced, device cpu, "
+        "engine 7, torch 2.0.1, transformers 5.0.0"
     )
     assert what_all_share(runs) == said
 
@@ -92,10 +95,10 @@ def test_runs_are_selected_by_all_that_is_given():
     assert len(selected(runs, {"sam": False})) == 1
 
 
-def test_the_latest_source_is_that_of_the_run_started_last():
-    later = {"source": "beef", "started": ROW["started"] + pd.Timedelta("1s")}
-    assert list(latest_source(table({}, later, {}))["source"]) == ["beef"]
-    assert latest_source(table({}).iloc[:0]).empty
+def test_the_latest_engine_is_that_of_the_run_started_last():
+    later = {"torch": "2.0.2", "started": ROW["started"] + pd.Timedelta("1s")}
+    assert list(latest_engine(table({}, later, {}))["torch"]) == ["2.0.2"]
+    assert latest_engine(table({}).iloc[:0]).empty
 
 
 def test_what_is_exported_is_of_all_folds_and_names_nobody(tmp_path):

@@ -8,7 +8,6 @@ import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from dask.distributed import Client
@@ -16,10 +15,9 @@ from dask.distributed import Client
 from paincore import sweep
 from paincore.cluster import SETTINGS, ClusterError
 from paincore.configuration import configure
-from paincore.folds import Fold
 from paincore.jobs import Failure, Job, train_on_worker
 from paincore.runs import CONFIG, RunError
-from paincore.sweep import Sweep, check, gpus_here
+from paincore.sweep import Sweep, gpus_here
 from paincore.task import TrainingError
 from paincore.training import train_fold
 from tests.trainable import fold_of, write_store_with_a_signal
@@ -147,44 +145,21 @@ def test_a_failed_run_is_reported_with_its_traceback_and_stops_no_other(
         one.train_all(store, [good, bad], folds[:1])
 
 
-def test_everything_that_cannot_run_is_stated_before_anything_is_trained(store, folds, tmp_path):
-    small = type(store)(store.folder, store.images[:, ::2, ::2], store.frames, store.meta)
-    configurations = [
-        configure(**QUICK),
-        configure(**QUICK | {"backbone": "nowhere"}),
-        configure(**QUICK | {"unfrozen_layers": 13}),
-    ]
-    empty = Fold("balanced", 9, folds[0].train, folds[0].test[:0])
-    strange = Fold("balanced", 8, folds[0].train, np.array([10**6]))
-    with pytest.raises(TrainingError) as caught, Sweep(tmp_path, "cpu") as swept:
-        swept.train(small, configurations, [*folds, empty, strange])
-    said = str(caught.value).splitlines()
-    assert said[0].startswith("Nothing was trained")
-    expected = [
-        "pictures of 24 px, random takes 48",
-        "nowhere is no folder",
-        "unfrozen_layers is 13; this encoder has 12",
-        "fold 9 of balanced has nothing to test on",
-        "fold 8 of balanced names frames",
-    ]
-    assert len(said) == 1 + len(expected)
-    for sentence, part in zip(said[1:], expected, strict=True):
-        assert part in sentence
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_fold_without_pain_in_training_is_stated(store, folds):
-    painless = np.flatnonzero(~store.frames["pain"].to_numpy(bool))
-    train = np.intersect1d(folds[0].train, painless)
-    with pytest.raises(TrainingError, match=r"vit, fold 1 of balanced: .*a class is empty"):
-        check(store, [configure(**QUICK)], [Fold("balanced", 1, train, folds[0].test)])
-
-
 def test_what_is_there_is_opened_and_needs_no_worker(store, folds, reference, address, tmp_path):
     with Sweep(tmp_path, "cpu", address) as swept:
         swept.train(store, [configure(**QUICK)], folds)
     with Sweep(tmp_path, "cpu", scheduler="tcp://127.0.0.1:9") as again:
         runs, failures = again.train(store, [configure(**QUICK)], folds)
+    assert failures == []
+    assert numbers(runs) == reference[:3]
+
+
+def test_a_sweep_trains_again_after_its_workers_were_let_go(store, folds, reference, tmp_path):
+    swept = Sweep(tmp_path, "cpu", workers=1)
+    with swept:
+        swept.train(store, [configure(**QUICK)], folds[:1])
+    with swept:
+        runs, failures = swept.train(store, [configure(**QUICK)], folds)
     assert failures == []
     assert numbers(runs) == reference[:3]
 
@@ -232,16 +207,15 @@ def test_results_that_cannot_be_written_are_an_error_before_anything_is_trained(
         swept.train(store, [configure(**QUICK)], folds)
 
 
-def test_a_worker_with_another_source_stops_the_sweep_and_is_named(store, folds, tmp_path):
-    """Its paincore is a copy with one comment more in a module that decides numbers."""
+def test_a_worker_with_another_engine_stops_the_sweep_and_is_named(store, folds, tmp_path):
     shutil.copytree(ROOT / "paincore", tmp_path / "other" / "paincore")
-    with (tmp_path / "other" / "paincore" / "vit.py").open("a") as file:
-        file.write("# another version\n")
+    with (tmp_path / "other" / "paincore" / "files.py").open("a") as file:
+        file.write("ENGINE_VERSION = -1\n")
     with (
         scheduler_and_workers(tmp_path, 1, "--no-nanny", cwd=tmp_path / "other") as (address, _),
         Sweep(tmp_path / "results", "cpu", address) as swept,
     ):
-        said = r"Worker tcp://127\.0\.0\.1:\d+ cannot take part: paincore's deciding source"
+        said = r"Worker tcp://127\.0\.0\.1:\d+ cannot take part: engine is -1 there"
         with pytest.raises(ClusterError, match=said):
             swept.train(store, [configure(**QUICK)], folds)
     assert list((tmp_path / "results" / "runs").iterdir()) == []
@@ -290,9 +264,12 @@ if __name__ == "__main__":
     store = open_store({store!r})
     quick = dict(backbone="random", unfrozen_layers=2, learning_rate=1e-3)
     configurations = [configure(**quick), configure(**quick, sam=True)]
-    with Sweep({results!r}, "cpu", {address!r}, workers=1) as sweep:
-        print("began", flush=True)
-        sweep.train(store, configurations, [fold_of(store, number) for number in (1, 2, 3)])
+    try:
+        with Sweep({results!r}, "cpu", {address!r}, workers=1) as sweep:
+            print("began", flush=True)
+            sweep.train(store, configurations, [fold_of(store, number) for number in (1, 2, 3)])
+    except KeyboardInterrupt:
+        sys.exit("stopped")
     print("ended", flush=True)
 """
 
@@ -327,29 +304,46 @@ def test_killed_and_resumed_the_runs_are_the_same_to_the_bit(
     assert numbers(runs) == reference
 
 
-@pytest.mark.skipif(
+heard = pytest.mark.skipif(
     signal.getsignal(signal.SIGINT) is signal.SIG_IGN,
     reason="Ctrl-C is ignored here, as by what a shell runs in its background",
 )
-def test_ctrl_c_ends_cleanly_and_what_is_done_is_kept(
+
+
+@heard
+def test_ctrl_c_ends_with_one_word_and_what_is_done_is_kept(
     store, folds, configurations, reference, address, tmp_path
 ):
     results = tmp_path / "results"
     with swept_elsewhere(tmp_path, store, results) as (process,):
         while not runs_in(results) and process.poll() is None:
             time.sleep(0.01)
-        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to workers too
-        said, _ = process.communicate(timeout=60)
-        assert process.returncode != 0
-        assert said.rstrip().endswith("KeyboardInterrupt")
-        assert "Restarting" not in said
-        wait_for_the_end_of_group(process.pid)
+        stop(process)
     assert 1 <= runs_in(results) < 6
     assert not list((results / "runs").glob(".*"))
     with Sweep(results, "cpu", address) as swept:
         runs, failures = swept.train(store, configurations, folds)
     assert failures == []
     assert numbers(runs) == reference
+
+
+@heard
+@pytest.mark.parametrize("seconds", [0.3, 1, 2])
+def test_ctrl_c_while_workers_start_ends_with_one_word(store, tmp_path, seconds):
+    with swept_elsewhere(tmp_path, store, tmp_path / "results") as (process,):
+        assert process.stdout.readline() == "began\n"
+        time.sleep(seconds)
+        stop(process)
+
+
+def stop(process: subprocess.Popen) -> None:
+    """Ctrl-C, as a terminal sends it, to workers too; nothing is left, nor said but one word."""
+    os.killpg(process.pid, signal.SIGINT)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    lines = [line for line in said.splitlines() if not line.startswith(("Training ", "began"))]
+    assert lines == ["stopped"]
+    wait_for_the_end_of_group(process.pid)
 
 
 def wait_for_the_end_of_group(number: int) -> None:
