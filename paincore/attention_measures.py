@@ -15,11 +15,11 @@ from paincore import faithfulness, interventions
 from paincore.attention import cls_attention, fuse, rollout, to_maps
 from paincore.attention_shares import people_means, with_intervals
 from paincore.attributions import attributions
-from paincore.configuration import THRESHOLD
 from paincore.corpus import Corpus
 from paincore.explained import CONTROLS, Explained, control
 from paincore.facs import PSPI_AUS
 from paincore.interventions import NEUTRAL, UNCHANGED, Change, Rendered, render_again
+from paincore.metrics import called_pain
 from paincore.regions import AU_REGIONS, NAMES, areas, shares
 
 TRAINED, SHUFFLED = "trained", "labels shuffled"
@@ -44,7 +44,7 @@ def with_controls(
 def samples_of(folds: Sequence[Explained]) -> pd.DataFrame:
     """`Explained.samples` of all folds, and the outcome of each, a word of `OUTCOMES`."""
     table = pd.concat([one.samples for one in folds], ignore_index=True)
-    said, pain = table["probability"] >= THRESHOLD, table["pain"].astype(bool)
+    said, pain = called_pain(table["probability"]), table["pain"].astype(bool)
     outcome = np.select([pain & said, pain & ~said, ~pain & said], OUTCOMES[:3], OUTCOMES[3])
     return table.assign(outcome=outcome)
 
@@ -91,7 +91,7 @@ def telling_sample(folds: Sequence[Explained]) -> Telling | None:
     best, found = (0.0, 0.0), None
     for one in folds:
         pspi = one.store.frames["pspi"].to_numpy()[one.rows]
-        said = one.run.predictions["probability"].to_numpy() >= THRESHOLD
+        said = called_pain(one.run.predictions["probability"].to_numpy())
         fits = (pspi[:, 0] == 0) & (pspi[:, 1:] > 0).all(axis=1) & said
         for number in np.flatnonzero(fits):
             score = (float(pspi[number, 1]), float(pspi[number].sum()))

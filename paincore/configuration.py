@@ -20,7 +20,6 @@ EPOCHS = 1
 ADAM = {"betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0}
 SAM_RHO = 0.05
 MIXUP_SHARE = 0.2  # of the samples of an epoch
-THRESHOLD = 0.5  # probability of pain from which on a frame is called painful
 
 
 class ConfigurationError(PaincoreError):
