@@ -74,18 +74,34 @@ def rollout(
     Raises AttentionError for another fusion or variant, `residual` outside 0 to 1, `discard`
     outside 0 to below 1.
     """
+    return last_layer_and_rollout(model, frames, fusion, residual, discard, variant)[1]
+
+
+def last_layer_and_rollout(
+    model: PainTransformer,
+    frames: np.ndarray,
+    fusion: str = "mean",
+    residual: float = 0.5,
+    discard: float = 0.0,
+    variant: str = "rows",
+) -> tuple[np.ndarray, np.ndarray]:
+    """`cls_attention` of the last layer, (M, H, T), and `rollout`, (M, T), in one forward pass."""
     _check(fusion, residual, discard, variant)
-    found = []
+    last, rolled = [], []
     for part in _batches(model, frames):
         flow = torch.eye(_tokens(model), device=part.device).expand(len(part), -1, -1)
+        top = None
 
         def add(number: int, heads: torch.Tensor) -> None:
-            nonlocal flow
+            nonlocal flow, top
             flow = _step(_fused(heads, fusion), residual, discard, variant) @ flow
+            top = heads[:, :, 0]
 
         _record(model, part, add, range(len(model.encoder.layers)))
-        found.append(flow[:, 0].cpu())
-    return _joined(found, (_tokens(model),))
+        last.append(top.cpu())
+        rolled.append(flow[:, 0].cpu())
+    heads = model.encoder.config.num_attention_heads
+    return _joined(last, (heads, _tokens(model))), _joined(rolled, (_tokens(model),))
 
 
 def _check(fusion: str, residual: float, discard: float, variant: str) -> None:

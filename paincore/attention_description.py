@@ -21,11 +21,10 @@ from paincore.attention_measures import (
     follows_causes,
     pointing,
 )
-from paincore.attention_shares import FEWEST, Apart
+from paincore.attention_shares import FEWEST
 from paincore.regions import AU_REGIONS, NAMES, REGIONS, areas, shares
 from paincore.results_description import p_value
 from paincore.shortcut import MODELS, Tried, changes, finds
-from paincore.statistics import interval
 from paincore.training_description import bracket, number, signed
 
 MAPS = ("last layer mean", "last layer max", "rollout mean", "rollout max")
@@ -87,11 +86,12 @@ def regions_sentences(
         beyond = [name for name in more if nearer.loc[name, "low"] > 0]
         ratios = f"{number(trained['mean'].min())} to {number(trained['mean'].max())}"
         rest = (
-            f"more than both the model of shuffled labels and the one before fine-tuning in "
+            f"more than both the model of labels shuffled within people and the one before "
+            f"fine-tuning in "
             f"{_listed(beyond)}, by at most {number(nearer.loc[beyond, 'mean'].max())}"
             if beyond
-            else "in none of them told apart from both the model of shuffled labels and the one "
-            "before fine-tuning, people drawn alike"
+            else "in none of them more than in both the model of labels shuffled within people and "
+            "the one before fine-tuning, people drawn alike"
         )
         said.append(
             f"In the {kind}, the trained model has {ratios} times an even share in the six "
@@ -104,29 +104,27 @@ def _listed(names: list[str]) -> str:
     return ", ".join(names) if names else "none"
 
 
-def apart_sentence(found: Mapping[str, Apart]) -> str:
-    """Whether heads have regions of their own, and whether training made it so."""
-    trained, before = found[TRAINED], found["pretrained"]
-    low, high = interval(trained.drawn - before.drawn)
-    less = signed(100 * (trained.distance - before.distance))
+def apart_sentence(found: Mapping[str, np.ndarray]) -> str:
+    """How far apart heads look, network by network, and whether training made it so in all."""
+    more = found[TRAINED] - found["pretrained"]
+    each = ", ".join(signed(100 * one) for one in more)
     learnt = (
-        "is not seen to have divided the work"
-        if low <= 0 <= high
-        else f"has moved heads {'apart' if low > 0 else 'together'}"
+        f"moved heads {'apart' if more[0] > 0 else 'together'} in all of them"
+        if abs(np.sign(more).sum()) == len(more)
+        else "not done the same to all of them"
     )
+    others = "; ".join(f"{name}, {_percent(one)}" for name, one in found.items() if name != TRAINED)
     return (
-        f"To make one head look where another looks, {_percent(trained)} of its attention would "
-        f"have to move ({100 * trained.by_chance:.1f} % with heads exchanged at random, p "
-        f"{p_value(trained.p)}). Before fine-tuning it is {_percent(before)}; the trained model's "
-        f"less that, people drawn alike, is {less} points "
-        f"{bracket(100 * low, 100 * high, signed)}, so fine-tuning {learnt}. With shuffled labels "
-        f"it is {_percent(found[SHUFFLED])}, with random weights {_percent(found['random'])}."
+        f"To make one head look where another looks, {_percent(found[TRAINED])} of its attention "
+        f"would have to move in the trained networks. In the others: {others}. Trained "
+        f"\N{MINUS SIGN} before fine-tuning, network by network: {each} points; fine-tuning has "
+        f"{learnt}. So few networks give no p."
     )
 
 
-def _percent(one: Apart) -> str:
-    """A distance of heads and its interval in per cent."""
-    return f"{100 * one.distance:.1f} % [{100 * one.low:.1f}, {100 * one.high:.1f}]"
+def _percent(each: np.ndarray) -> str:
+    """The mean of distances and their range over networks, in per cent."""
+    return f"{100 * each.mean():.1f} % ({100 * each.min():.1f} to {100 * each.max():.1f})"
 
 
 def units_sentence(table: pd.DataFrame) -> str:
@@ -149,6 +147,7 @@ def followers_table(table: pd.DataFrame, rows: int = 6) -> pd.DataFrame:
         "regions": [" + ".join(AU_REGIONS[unit]) for unit in top["unit"]],
         "correlation": top["correlation"].map(signed),
         "people": top["people"],
+        "networks alike": top["alike"],
         "p, adjusted for all pairs": top["p"].map(p_value),
     }
     return pd.DataFrame(columns).astype(str)
@@ -174,19 +173,20 @@ def _kinds(kind: str) -> str:
 
 
 def pointing_sentence(drawn: Drawn, draws: pd.DataFrame) -> str:
-    """Whether maps are greatest where a unit moves the face."""
+    """Whether maps are greatest where the units of pain move the face."""
     if drawn.units.empty:
         return NOT_HERE
     table = pointing(drawn, draws).set_index("method")
-    chance = table.loc["chance", "mean"]
     better = [
-        f"{name} {number(row['mean'])} {bracket(row['low'], row['high'])}"
-        for name, row in table.drop(index="chance").iterrows()
-        if row["low"] > chance
+        f"{name} by {number(row['mean'])} {bracket(row['low'], row['high'])}"
+        for name, row in table.drop(index="oracle").iterrows()
+        if row["low"] > 0
     ]
+    most = table.loc["oracle"]
     return (
-        f"A pixel of the face drawn at random hits {number(chance)} of the time. More often hit: "
-        f"{_listed(better)}."
+        f"More often than a pixel of the face drawn at random hit: {_listed(better)}. The most "
+        f"that a single maximum could do is {number(most['mean'])} "
+        f"{bracket(most['low'], most['high'])} above it."
     )
 
 
@@ -203,23 +203,20 @@ def effects_sentences(drawn: Drawn, draws: pd.DataFrame) -> list[str]:
     ]
     few = [f"AU{row.unit}" for row in table.itertuples() if row.people < FEWEST]
     few = f" Fewer than {FEWEST} people show {', '.join(few)}." if few else ""
-    found = follows_causes(drawn, draws).iloc[0]
-    told = "more" if found["low"] > 0 else "less" if found["high"] < 0 else None
-    verdict = (
-        f"units that add more tend to have {told} rollout in their regions. The same was not "
-        "computed for a control, so that fine-tuning made it so is not known"
-        if told
-        else "attention is not seen to follow causes"
-    )
+    found = follows_causes(drawn, draws)
+    said = [
+        f"{name} {signed(row['mean'])} {bracket(row['low'], row['high'], signed)}"
+        for name, row in found.iterrows()
+    ]
     count = f"{len(drawn.samples)} samples of {drawn.samples['subject'].nunique()} people"
     lost = f" Left out, as no face was found in one of their frames: {len(drawn.lost)}."
     return [
         f"In {count}, taking a unit away lowers the log-odds of pain for: {_listed(adds)}."
         + few
         + (lost if drawn.lost else ""),
-        "Within people, the rank correlation of a unit's effect with the share of rollout in its "
-        f"regions is {signed(found['mean'])} {bracket(found['low'], found['high'], signed)} "
-        f"({found['people']:.0f} people with enough to rank): {verdict}.",
+        "Within people, the rank correlation of what a unit adds with the proportion of rollout in "
+        f"its regions is: {'; '.join(said)} ({found['people'].iloc[0]:.0f} people with enough to "
+        "rank).",
     ]
 
 
@@ -258,7 +255,7 @@ def _finders(tried: Tried, draws: pd.DataFrame) -> list[str]:
 def findings(
     found: Mapping[str, pd.DataFrame],
     less: Mapping[str, pd.DataFrame],
-    apart: Mapping[str, Apart],
+    apart: Mapping[str, np.ndarray],
     drawn: Drawn,
     tried: Tried | None,
     draws: pd.DataFrame,

@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 from paincore.attention_measures import SHUFFLED, TRAINED, Drawn
 from paincore.attention_measures import effects as effects_of
 from paincore.attention_measures import faithful as faithful_of
+from paincore.attention_measures import follows_causes as follows_of
 from paincore.attention_measures import pointing as pointing_of
-from paincore.attention_shares import Apart
 from paincore.figures import MUTED, PAIN, PAPER, THIS, new_figure, sentence_instead, styled
 from paincore.regions import NAMES
 from paincore.shortcut import MODELS, Tried, changes, finds
@@ -72,26 +72,24 @@ def by_head(corpus, table: pd.DataFrame) -> Figure:
 
 
 @styled
-def apart(corpus, found: Mapping[str, Apart]) -> Figure:
-    """How far apart the heads of each model look, and what exchanging them would give."""
+def apart(corpus, found: Mapping[str, np.ndarray]) -> Figure:
+    """How far apart the heads of each model look: a circle a fold's network, a bar their mean."""
     title = "How far apart heads look"
-    figure = new_figure(corpus.dataset, title, 1.25 + 0.4 * len(found))
+    figure = new_figure(corpus.dataset, title, 1.0 + 0.4 * len(found))
     axes = figure.subplots()
-    for row, (model, one) in enumerate(found.items()):
-        table = pd.DataFrame([one._asdict()]).rename(columns={"distance": "mean"})
-        _points(axes, np.array([row]), table, COLOURS[model])
-        axes.plot(one.by_chance, row, "|", color=MUTED, ms=13, mew=2,
-                  label=None if row else "heads exchanged at random")  # fmt: skip
-    _rows(axes, [LABELS.get(model, model) for model in found], 0, "share of attention (0 to 1)")
+    for row, (model, each) in enumerate(found.items()):
+        axes.plot(each, np.full(len(each), row), "o", color=COLOURS[model], ms=5.5, alpha=0.6)
+        axes.plot(each.mean(), row, "|", color=COLOURS[model], ms=15, mew=2.5)
+    names = [LABELS.get(model, model) for model in found]
+    _rows(axes, names, 0, "proportion of a head's attention (0 to 1)")
     axes.set_xlim(left=0)
-    _legend(figure, axes, 1)
     return figure
 
 
 @styled
 def by_unit(corpus, table: pd.DataFrame) -> Figure:
-    """Attention where an AU shows, with it less without it: `attention_shares.by_unit`."""
-    title = "Attention in an action unit's regions, with it less without it"
+    """Attention where an AU shows, with it - without it: `attention_shares.by_unit`."""
+    title = "Attention in an action unit's regions, with it \N{MINUS SIGN} without it"
     figure = new_figure(corpus.dataset, title, 1.2 + 0.42 * len(table))
     axes = figure.subplots()
     _points(axes, np.arange(len(table)), table, THIS)
@@ -105,7 +103,9 @@ def faithful(corpus, drawn: Drawn, draws: pd.DataFrame) -> Figure:
     """Insertion less deletion of each method, less that of random order, by replacement."""
     table = faithful_of(drawn, draws)
     kinds, methods = table["replaced"].unique(), [name for name in drawn.maps if name != "random"]
-    figure = new_figure(corpus.dataset, "Insertion less deletion", 1.3 + 0.44 * len(methods))
+    figure = new_figure(
+        corpus.dataset, "Insertion \N{MINUS SIGN} deletion", 1.3 + 0.44 * len(methods)
+    )
     panels = figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
     for axes, kind in zip(panels, kinds, strict=True):
         part = table[table["replaced"] == kind].set_index("method").loc[methods]
@@ -118,19 +118,18 @@ def faithful(corpus, drawn: Drawn, draws: pd.DataFrame) -> Figure:
 
 @styled
 def pointing(corpus, drawn: Drawn, draws: pd.DataFrame) -> Figure:
-    """The pointing game: hits of each method on the pixels that an AU moves, and chance."""
+    """The pointing game: hits - chance of each method on the pixels that AUs move, and the most."""
     title = "The pointing game"
     if drawn.units.empty:
         return _instead(corpus, title)
-    table = pointing_of(drawn, draws).set_index("method")
-    chance, methods = table.loc["chance"], list(drawn.maps)
-    figure = new_figure(corpus.dataset, title, 1.35 + 0.4 * len(methods))
+    table = pointing_of(drawn, draws)
+    figure = new_figure(corpus.dataset, title, 1.2 + 0.4 * len(table))
     axes = figure.subplots()
-    axes.axvspan(chance["low"], chance["high"], color="#EDEFF2", zorder=0, label="chance")
-    _points(axes, np.arange(len(methods)), table.loc[methods], THIS)
-    _rows(axes, methods, chance["mean"], "hits on pixels that an action unit moves (share)")
-    axes.set_xlim(left=0)
-    _legend(figure, axes, 1)
+    last = len(table) - 1  # the oracle
+    _points(axes, np.arange(last), table.iloc[:last], THIS)
+    _points(axes, np.array([last]), table.iloc[[last]], MUTED)
+    names = [f"{row.method}: hits {row.hits:.2f}" for row in table.itertuples()]
+    _rows(axes, names, 0, "hits \N{MINUS SIGN} chance, as proportions")
     return figure
 
 
@@ -148,8 +147,30 @@ def effects(corpus, drawn: Drawn, draws: pd.DataFrame) -> Figure:
         f"AU{row.unit} ({row.samples} samples, {row.people:.0f} people)"
         for row in table.itertuples()
     ]
-    _rows(axes, names, 0, "log-odds of pain, with it less without it")
+    _rows(axes, names, 0, "log-odds of pain, with it \N{MINUS SIGN} without it")
     return figure
+
+
+@styled
+def follows(corpus, drawn: Drawn, draws: pd.DataFrame) -> Figure:
+    """How far rollout goes along with the effects of units: the model, its controls, and less."""
+    title = "Rollout and what units add: rank correlation within people"
+    if drawn.units.empty:
+        return _instead(corpus, title)
+    table = follows_of(drawn, draws)
+    figure = new_figure(corpus.dataset, title, 1.1 + 0.4 * len(table))
+    axes = figure.subplots()
+    for row, name in enumerate(table.index):
+        colour = COLOURS.get(name, "black")
+        _points(axes, np.array([row]), table.iloc[[row]], colour)
+    names = [_named(name) for name in table.index]
+    _rows(axes, names, 0, "rank correlation, or a difference of two")
+    return figure
+
+
+def _named(row: str) -> str:
+    """The row of `follows_causes` as a reader knows its models."""
+    return " \N{MINUS SIGN} ".join(LABELS.get(name, name) for name in row.split(" - "))
 
 
 @styled

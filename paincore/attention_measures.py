@@ -12,39 +12,61 @@ import numpy as np
 import pandas as pd
 
 from paincore import faithfulness, interventions
-from paincore.attention import cls_attention, fuse, rollout, to_maps
+from paincore.attention import cls_attention, fuse, last_layer_and_rollout, rollout, to_maps
 from paincore.attention_shares import people_means, with_intervals
 from paincore.attributions import attributions
-from paincore.configuration import THRESHOLD
 from paincore.corpus import Corpus
 from paincore.explained import CONTROLS, Explained, control
 from paincore.facs import PSPI_AUS
-from paincore.interventions import NEUTRAL, UNCHANGED, Change, Rendered, render_again
+from paincore.interventions import NEUTRAL, PAINLESS, UNCHANGED, Change, Rendered, render_again
+from paincore.metrics import called_pain
 from paincore.regions import AU_REGIONS, NAMES, areas, shares
 
-TRAINED, SHUFFLED = "trained", "labels shuffled"
+TRAINED, SHUFFLED = "trained", "labels shuffled within people"
 OUTCOMES = ("pain found", "pain missed", "false alarm", "no pain, none said")
-AT_MOST = 4  # samples of a person that are looked into
+AT_MOST = 4  # samples of a person that are drawn again
+MAPPED = 8  # samples of a person and label whose maps are taken
 STEPS = 6  # of deletion and insertion: so many times a sixth of the patches
 NEUTRAL_FACE = "neutral face"
+WHOLE = (UNCHANGED, PAINLESS, NEUTRAL)  # what every sample is drawn as, beside single units
 
 
 def with_controls(
-    trained: Sequence[Explained], shuffled: Sequence[Explained]
+    trained: Sequence[Explained], shuffled: Sequence[Explained] = ()
 ) -> dict[str, list[Explained]]:
     """The models that attention is compared between, by name, a list of folds each.
 
-    The trained one; the same trained on shuffled labels; the pretrained one before fine-tuning; and
-    random weights. Chapter 07.
+    The trained one; the same trained on labels that were permuted within people, if given; the
+    pretrained one before fine-tuning; and random weights.
     """
-    others = {which: [control(one, which) for one in trained] for which in reversed(CONTROLS)}
-    return {TRAINED: list(trained), SHUFFLED: list(shuffled), **others}
+    others = {SHUFFLED: list(shuffled)} if shuffled else {}
+    others |= {which: [control(one, which) for one in trained] for which in reversed(CONTROLS)}
+    return {TRAINED: list(trained), **others}
 
 
-def samples_of(folds: Sequence[Explained]) -> pd.DataFrame:
-    """`Explained.samples` of all folds, and the outcome of each, a word of `OUTCOMES`."""
-    table = pd.concat([one.samples for one in folds], ignore_index=True)
-    said, pain = table["probability"] >= THRESHOLD, table["pain"].astype(bool)
+def spread_over_people(folds: Sequence[Explained]) -> list[np.ndarray]:
+    """Numbers of the samples of each fold whose maps are taken, int64 (K,), sorted.
+
+    At most `MAPPED` of a person with pain, and as many without: neighbouring clips are alike.
+    """
+    both = (True, False)
+    return [
+        np.sort(
+            np.concatenate([interventions.examined(one.samples, MAPPED, pain) for pain in both])
+        )
+        for one in folds
+    ]
+
+
+def samples_of(
+    folds: Sequence[Explained], chosen: Sequence[np.ndarray] | None = None
+) -> pd.DataFrame:
+    """`Explained.samples` of all folds, or the chosen ones, with `outcome`, one of `OUTCOMES`."""
+    parts = [one.samples for one in folds]
+    if chosen is not None:
+        parts = [part.iloc[own] for part, own in zip(parts, chosen, strict=True)]
+    table = pd.concat(parts, ignore_index=True)
+    said, pain = called_pain(table["probability"]), table["pain"].astype(bool)
     outcome = np.select([pain & said, pain & ~said, ~pain & said], OUTCOMES[:3], OUTCOMES[3])
     return table.assign(outcome=outcome)
 
@@ -61,13 +83,13 @@ class Maps(NamedTuple):
         return fuse(self.heads, "mean")
 
 
-def maps_of(folds: Sequence[Explained]) -> Maps:
-    """The maps of every test sample, each by the model that was not trained on its person."""
+def maps_of(folds: Sequence[Explained], chosen: Sequence[np.ndarray]) -> Maps:
+    """The maps of the chosen samples, each by the model that was not trained on its person."""
     heads, rolled = [], []
-    for one in folds:
-        frames = one.frames()
-        heads.append(to_maps(cls_attention(one.model, frames), one.model))
-        rolled.append(to_maps(rollout(one.model, frames), one.model))
+    for one, own in zip(folds, chosen, strict=True):
+        last, flow = last_layer_and_rollout(one.model, one.frames(own))
+        heads.append(to_maps(last, one.model))
+        rolled.append(to_maps(flow, one.model))
     return Maps(np.concatenate(heads), np.concatenate(rolled))
 
 
@@ -91,7 +113,7 @@ def telling_sample(folds: Sequence[Explained]) -> Telling | None:
     best, found = (0.0, 0.0), None
     for one in folds:
         pspi = one.store.frames["pspi"].to_numpy()[one.rows]
-        said = one.run.predictions["probability"].to_numpy() >= THRESHOLD
+        said = called_pain(one.run.predictions["probability"].to_numpy())
         fits = (pspi[:, 0] == 0) & (pspi[:, 1:] > 0).all(axis=1) & said
         for number in np.flatnonzero(fits):
             score = (float(pspi[number, 1]), float(pspi[number].sum()))
@@ -109,9 +131,9 @@ def _told(one: Explained, number: int) -> Telling:
 
 
 def mean_maps(maps: np.ndarray, samples: pd.DataFrame) -> dict[str, np.ndarray]:
-    """The mean map (P, P) of each of `OUTCOMES` that occurs: over frames and samples."""
+    """The mean map (F, P, P) of each of `OUTCOMES` that occurs, over samples (M, F, P, P)."""
     return {
-        outcome: maps[(samples["outcome"] == outcome).to_numpy()].mean(axis=(0, 1))
+        outcome: maps[(samples["outcome"] == outcome).to_numpy()].mean(axis=0)
         for outcome in OUTCOMES
         if (samples["outcome"] == outcome).any()
     }
@@ -124,24 +146,32 @@ class Drawn:
     `samples` has a row for each sample; `maps` are attributions (K, F, P, P) of the unchanged ones
     by method. `units` has a row for each sample and unit that was removed: sample (a row of
     `samples`), subject, unit, effect and log_odds (by how much the unit raises the probability and
-    the log-odds), share (of rollout in the unit's regions over their area), and hit and chance of
-    the pointing game by method. `areas` has a row for each sample, method and replacement: deletion
-    and insertion. `lost` says of each frame on which no face was found that it was left out.
+    the log-odds), and for each model by its name the proportion of its rollout in the unit's
+    regions over their area. `points` has a row for each sample: subject, hits by method, chance and
+    oracle of the pointing game on what all units of PSPI together move. `areas` has a row for each
+    sample, method and replacement: deletion and insertion. `lost` says of each frame on which no
+    face was found that it was left out.
     """
 
     samples: pd.DataFrame
     maps: dict[str, np.ndarray]
     units: pd.DataFrame
+    points: pd.DataFrame
     areas: pd.DataFrame
     lost: tuple[str, ...]
 
 
-def drawn_again(corpus: Corpus, folds: Sequence[Explained], workers: int | None = None) -> Drawn:
-    """Pain samples, drawn again without each acting unit and neutral; at most `AT_MOST` a person.
+def drawn_again(
+    corpus: Corpus, compared: Mapping[str, Sequence[Explained]], workers: int | None = None
+) -> Drawn:
+    """Pain samples, drawn again without each acting unit, without all, and neutral.
 
-    Of a corpus that does not know what its frames were caused by, they are taken as they are:
-    `units` is empty, and nothing is replaced by a neutral face. Chapter 07.
+    At most `AT_MOST` a person. `compared` is of `with_controls`: all is measured of the trained
+    model, rollout in the units' regions of its controls too. Of a corpus that does not know what
+    its frames were caused by, they are taken as they are: `units` and `points` are empty, and
+    nothing is replaced by a neutral face.
     """
+    folds = compared[TRAINED]
     if corpus.truth is None:
         return _joined([_as_filmed(one) for one in folds], ())
     plan = pd.concat(
@@ -154,7 +184,10 @@ def drawn_again(corpus: Corpus, folds: Sequence[Explained], workers: int | None 
     lost = plan.assign(lost=~again.whole).groupby(["fold", "number"])["lost"].transform("any")
     interventions.check_some_left(~lost, again)
     plan = plan[~lost]
-    parts = [_measured(folds[place], again, part) for place, part in plan.groupby("fold")]
+    parts = [
+        _measured({name: each[place] for name, each in compared.items()}, again, part)
+        for place, part in plan.groupby("fold")
+    ]
     return _joined(parts, again.lost)
 
 
@@ -167,6 +200,7 @@ def _joined(parts: Sequence[Drawn], lost: tuple[str, ...]) -> Drawn:
         pd.concat([part.samples for part in parts], ignore_index=True),
         {name: np.concatenate([part.maps[name] for part in parts]) for name in parts[0].maps},
         pd.concat(units, ignore_index=True),
+        pd.concat([part.points for part in parts], ignore_index=True),
         pd.concat([part.areas for part in parts], ignore_index=True),
         lost,
     )
@@ -178,7 +212,8 @@ def _as_filmed(one: Explained) -> Drawn:
     frames, samples = one.frames(chosen), one.samples.iloc[chosen].reset_index(drop=True)
     maps = attributions(one.model, frames)
     units = pd.DataFrame(columns=["sample", "subject", "unit"])
-    return Drawn(samples, maps, units, _areas(one, frames, maps, None, samples), ())
+    points = pd.DataFrame(columns=["subject"])
+    return Drawn(samples, maps, units, points, _areas(one, frames, maps, None, samples), ())
 
 
 def _plan(corpus: Corpus, one: Explained) -> pd.DataFrame:
@@ -188,50 +223,57 @@ def _plan(corpus: Corpus, one: Explained) -> pd.DataFrame:
     rows = [
         (int(number), change)
         for number, units in zip(chosen, acting, strict=True)
-        for change in (UNCHANGED, NEUTRAL, *(Change((unit,)) for unit in units))
+        for change in (*WHOLE, *(Change((unit,)) for unit in units))
     ]
     return pd.DataFrame(rows, columns=["number", "change"])
 
 
-def _measured(one: Explained, again: Rendered, plan: pd.DataFrame) -> Drawn:
+def _measured(models: Mapping[str, Explained], again: Rendered, plan: pd.DataFrame) -> Drawn:
     """What `Drawn` holds of one fold; the index of `plan` is the place in `again`."""
-    places = {change: plan[plan["change"] == change] for change in (UNCHANGED, NEUTRAL)}
+    one = models[TRAINED]
+    places = {change: plan[plan["change"] == change] for change in WHOLE}
     kept = places[UNCHANGED]
-    frames, neutral = (again.frames[part.index] for part in places.values())
+    frames, neutral = (again.frames[places[change].index] for change in (UNCHANGED, NEUTRAL))
     maps = attributions(one.model, frames)
     samples = one.samples.iloc[kept["number"]].reset_index(drop=True)
     rank = {number: row for row, number in enumerate(kept["number"])}
-    removed = plan[~plan["change"].isin([UNCHANGED, NEUTRAL])]
-    units = _units(one, again, removed, removed["number"].map(rank).to_numpy(), frames, maps)
+    removed = plan[~plan["change"].isin(WHOLE)]
+    units = _units(models, again, removed, removed["number"].map(rank).to_numpy(), frames)
     units.insert(1, "subject", samples["subject"].to_numpy()[units["sample"]])
-    return Drawn(samples, maps, units, _areas(one, frames, maps, neutral, samples), ())
+    points = _points(again.of(places[PAINLESS].index), maps).assign(subject=samples["subject"])
+    return Drawn(samples, maps, units, points, _areas(one, frames, maps, neutral, samples), ())
 
 
 def _units(
-    one: Explained,
+    models: Mapping[str, Explained],
     again: Rendered,
     removed: pd.DataFrame,
     samples: np.ndarray,
     frames: np.ndarray,
-    maps: Mapping[str, np.ndarray],
 ) -> pd.DataFrame:
     """A row for each sample and unit that was removed from it; see `Drawn`."""
-    without = again.frames[removed.index]
-    effect, log_odds = faithfulness.causal_effects(one.model, frames[samples], without)
+    without, model = again.frames[removed.index], models[TRAINED].model
+    effect, log_odds = faithfulness.causal_effects(model, frames[samples], without)
     units = [change.removed[0] for change in removed["change"]]
     table = pd.DataFrame({"sample": samples, "unit": units, "effect": effect, "log_odds": log_odds})
-    rolled = maps["rollout mean"]
-    parts, even = shares(rolled), areas(rolled.shape[-1])
     regions = [[NAMES.index(name) for name in AU_REGIONS[unit]] for unit in units]
-    table["share"] = [
-        parts[sample, at].sum() / even[at].sum()
-        for sample, at in zip(samples, regions, strict=True)
-    ]
-    moved, visible = again.moved[removed.index], again.visible[removed.index]
-    for name, values in maps.items():
-        hits, table["chance"] = faithfulness.pointing_game(values[samples], moved, visible)
-        table[f"hit {name}"] = hits
+    for name, one in models.items():
+        rolled = to_maps(rollout(one.model, frames), one.model)
+        parts, even = shares(rolled), areas(rolled.shape[-1])
+        table[name] = [
+            parts[sample, at].sum() / even[at].sum()
+            for sample, at in zip(samples, regions, strict=True)
+        ]
     return table
+
+
+def _points(painless: Rendered, maps: Mapping[str, np.ndarray]) -> pd.DataFrame:
+    """The pointing game of each method on what all units of PSPI move; see `Drawn`."""
+    table = pd.DataFrame()
+    for name, values in maps.items():
+        hits, chance, oracle = faithfulness.pointing_game(values, painless.moved, painless.visible)
+        table[name] = hits
+    return table.assign(chance=chance, oracle=oracle)
 
 
 def _areas(
@@ -280,14 +322,17 @@ def faithful(drawn: Drawn, draws: pd.DataFrame) -> pd.DataFrame:
 
 
 def pointing(drawn: Drawn, draws: pd.DataFrame) -> pd.DataFrame:
-    """The pointing game by method: method, mean, low, high, people; the last row is chance."""
-    names = {name: f"hit {name}" for name in drawn.maps} | {"chance": "chance"}
-    rows = []
-    for method, column in names.items():
-        values = drawn.units[[column]].to_numpy(float)
-        found = with_intervals(people_means(values, drawn.units["subject"]), draws)
-        rows.append({"method": method, **found.loc[0].to_dict()})
-    return pd.DataFrame(rows)
+    """The pointing game by method and, last, the oracle: method, hits, mean, low, high, people.
+
+    `mean` and its interval are of hits - chance, sample by sample: chance has errors of its own.
+    """
+    names = [*drawn.maps, "oracle"]
+    hits = drawn.points[names]
+    above = hits.sub(drawn.points["chance"], axis=0)
+    means = people_means(np.hstack([hits, above]), drawn.points["subject"])
+    found = with_intervals(means, draws)
+    table = found.iloc[len(names) :].reset_index(drop=True)
+    return table.assign(method=names, hits=found["mean"].to_numpy()[: len(names)])
 
 
 def effects(drawn: Drawn, draws: pd.DataFrame) -> pd.DataFrame:
@@ -304,14 +349,26 @@ def effects(drawn: Drawn, draws: pd.DataFrame) -> pd.DataFrame:
 
 
 def follows_causes(drawn: Drawn, draws: pd.DataFrame) -> pd.DataFrame:
-    """Whether attention is where causes are: rank correlation within people, mean, low, high.
+    """Whether attention is where causes are: a row a model and a difference, mean, low, high.
 
-    Of each unit's effect on the log-odds with the ratio of rollout in its regions, over the samples
-    and units of a person.
+    Mean over people of the rank correlation, over a person's samples and units, of each unit's
+    effect on the trained model's log-odds with the proportion of a model's rollout in its regions.
+    Controls have the effects of the trained model: what their rollout goes along with was there
+    without training on pain. Differences, "trained - ...", are of the same people.
     """
     units = drawn.units
-    each = faithfulness.rank_correlations(units["log_odds"], units["share"], units["subject"])
-    return with_intervals(each.set_index("subject")[["rho"]], draws)
+    names = [name for name in (TRAINED, SHUFFLED, *reversed(CONTROLS)) if name in units]
+    each = pd.DataFrame(
+        {
+            name: faithfulness.rank_correlations(
+                units["log_odds"], units[name], units["subject"]
+            ).set_index("subject")["rho"]
+            for name in names
+        }
+    )
+    for name in names[1:]:
+        each[f"{TRAINED} - {name}"] = each[TRAINED] - each[name]
+    return with_intervals(each, draws)
 
 
 def by_name(measured: Mapping[str, Maps], kind: str) -> dict[str, np.ndarray]:

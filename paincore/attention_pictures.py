@@ -7,7 +7,7 @@ frames of a clip stand as ViViT sees them: the first top left, the last bottom r
 may not be shown, the map stands alone. Chapter 07.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import cv2
 import matplotlib
@@ -142,9 +142,10 @@ def overlay(
 
 @styled
 def mean_maps(corpus, means: Mapping[str, np.ndarray], counts: Mapping[str, int]) -> Figure:
-    """Mean maps (P, P) by outcome on the outlines of the face's regions, with their numbers.
+    """Mean maps (F, P, P) by outcome on the outlines of the face's regions, with their numbers.
 
-    All have one scale: times as much as an even share, 1 where attention is even.
+    All have one scale: times as much as an even share, 1 where attention is even. Frames of a clip
+    stand as the model sees them, in order of time.
     """
     figure = new_figure(corpus.dataset, "Where attention goes, by outcome", WIDTH / COLUMNS + 0.9)
     panels = figure.subplots(1, len(means), squeeze=False)[0]
@@ -153,16 +154,19 @@ def mean_maps(corpus, means: Mapping[str, np.ndarray], counts: Mapping[str, int]
     norm = Normalize(0, most)
     for axes, (name, values) in zip(panels, even.items(), strict=True):
         axes.set_axis_off()
-        axes.imshow(values, extent=(0, 224, 224, 0), cmap=COLOURS, norm=norm)
-        outline(axes, 224)
+        side = 1 if len(values) == 1 else 2
+        whole = (0, 224 * side, 224 * side, 0)
+        axes.imshow(tiled(values), extent=whole, cmap=COLOURS, norm=norm)
+        for frame in range(len(values)):
+            outline(axes, 224, left=224 * (frame % side), top=224 * (frame // side))
         axes.set_title(f"{name}\n{counts[name]} samples", color=MUTED, fontsize=8)
     scale = matplotlib.cm.ScalarMappable(norm, COLOURS)
     figure.colorbar(scale, ax=panels, shrink=0.8, label="times an even share")
     return figure
 
 
-def outline(axes: Axes, size: int, names: Sequence[str] = (), colour: str = "white") -> None:
-    """The outlines of the regions in a frontal view of `size` pixels; all of them, or `names`."""
-    regions = pd.Series(masks(size)).drop("outside")
-    for name in names or regions.index:
-        axes.contour(regions[name], levels=[0.5], colors=colour, linewidths=0.7)
+def outline(axes: Axes, size: int, left: int = 0, top: int = 0) -> None:
+    """The outlines of the regions in a frontal view of `size` pixels, placed at `left`, `top`."""
+    across, down = left + np.arange(size), top + np.arange(size)
+    for region in pd.Series(masks(size)).drop("outside"):
+        axes.contour(across, down, region, levels=[0.5], colors="white", linewidths=0.7)

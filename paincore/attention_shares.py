@@ -4,12 +4,13 @@ Values are first averaged over the samples of a person, then over people, who al
 intervals are of 95 per cent over draws of people (`statistics.subject_draws`). A ratio is a
 region's share of attention over its share of the view: 1 where attention is even. The models of
 different folds are different networks; as all are fine-tuned from one pretrained encoder, a head of
-one number is taken for the same head in all of them. Nothing here says that what is attended to
-decides a prediction. Chapter 07.
+one number is taken for the same head in all of them, except where heads are compared with one
+another. Intervals and p are about people, with the networks as they are: of what another training
+would give, a handful of networks tells only their own values. Nothing here says that what is
+attended to decides a prediction. Chapter 07.
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ from scipy.stats import rankdata
 from paincore.regions import AU_REGIONS, NAMES
 from paincore.statistics import interval
 
-EXCHANGES = 999  # how often heads, or signs, are exchanged at random
+EXCHANGES = 999  # how often signs are exchanged at random
 FEWEST = 5  # samples of a person, and people, below which nothing is said of them
 
 
@@ -106,69 +107,38 @@ def by_unit(
     return pd.DataFrame(rows).astype({"people": int})
 
 
-class Apart(NamedTuple):
-    """How far apart heads look, 0 to 1, its interval, what chance would give, and a p.
+def heads_apart(shares: np.ndarray, samples: pd.DataFrame) -> np.ndarray:
+    """How far apart the heads of each fold's network look, 0 to 1: float64 (K,), by fold.
 
-    `distance` is the share of a head's attention that would have to move to other regions to make
-    it look where another head looks, a mean over pairs of heads; `drawn` has it for each draw of
-    people.
+    `shares` (M, H, R); `samples` has subject and fold. It is the proportion of a head's attention
+    that would have to move to other regions to make it look where another head looks, a mean over
+    pairs of heads. Heads of any network differ, also before training; what a training adds is the
+    difference, network by network, to the model before it. Of few people a distance comes out too
+    large, as a mean of absolute differences does, for all models alike.
     """
-
-    distance: float
-    low: float
-    high: float
-    by_chance: float
-    p: float
-    drawn: np.ndarray
-
-
-def heads_apart(
-    shares: np.ndarray, subjects: pd.Series, draws: pd.DataFrame, seed: int = 0
-) -> Apart:
-    """Whether heads look at regions of their own; shares (M, H, R).
-
-    The test exchanges the heads of each sample at random: if they were alike, it would change
-    nothing. Heads of any network differ, so that p is small even before training; what a training
-    adds is the difference to the distance of the untrained model.
-    """
-    count, heads, regions = shares.shape
-    people = people_means(shares.reshape(count, -1), subjects)
-    weights = draws[people.index].to_numpy()
-    means = (weights / weights.sum(axis=1, keepdims=True)) @ people.to_numpy()
-    drawn = _distance(means.reshape(-1, heads, regions))
-    low, high = interval(drawn)
-    found = float(_distance(people.to_numpy().mean(axis=0).reshape(1, heads, regions))[0])
-    chance = _exchanged(shares, subjects, np.random.default_rng([seed, *b"heads"]))
-    p = (1 + (chance >= found).sum()) / (1 + len(chance))
-    return Apart(found, low, high, float(chance.mean()), float(p), drawn)
+    _, heads, regions = shares.shape
+    found = []
+    for _, group in samples.reset_index(drop=True).groupby("fold", sort=True):
+        own = shares[group.index].reshape(len(group), -1)
+        mean = people_means(own, group["subject"]).to_numpy().mean(axis=0)
+        found.append(_distance(mean.reshape(heads, regions)))
+    return np.array(found)
 
 
-def _distance(means: np.ndarray) -> np.ndarray:
-    """Mean over pairs of heads of half the sum of absolute differences: (B,) of (B, H, R)."""
-    one, other = np.triu_indices(means.shape[1], 1)
-    return abs(means[:, one] - means[:, other]).sum(axis=2).mean(axis=1) / 2
-
-
-def _exchanged(shares: np.ndarray, subjects: pd.Series, rng: np.random.Generator) -> np.ndarray:
-    """The distance, `EXCHANGES` times, with the heads of each sample in random order."""
-    count, heads, regions = shares.shape
-    codes, people = pd.factorize(subjects)
-    weight = 1 / np.bincount(codes)[codes] / len(people)  # so that people count the same
-    found = np.empty((EXCHANGES, heads, regions))
-    for number in range(EXCHANGES):
-        order = rng.random((count, heads)).argsort(axis=1)
-        mixed = np.take_along_axis(shares, order[:, :, None], axis=1)
-        found[number] = np.tensordot(weight, mixed, axes=1)
-    return _distance(found)
+def _distance(means: np.ndarray) -> float:
+    """Mean over pairs of heads (H, R) of half the sum of absolute differences."""
+    one, other = np.triu_indices(len(means), 1)
+    return float(abs(means[one] - means[other]).sum(axis=1).mean() / 2)
 
 
 def followers(shares: np.ndarray, samples: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
-    """Whether a head follows an action unit: head, unit, correlation, people, p, sorted by p.
+    """Whether a head follows an action unit: head, unit, correlation, people, alike, p; by p.
 
     The correlation is Spearman's, within people, of a head's share (M, H, R) in the unit's regions
     with its coded intensity, averaged over people who show it. For p the signs of people are
     exchanged at random, and the greatest of all heads and units is what chance must reach (max-T,
-    Westfall & Young 1993), so that many heads do not find something by their number.
+    Westfall & Young 1993), so that many heads do not find something by their number. `alike` is
+    in how many of the folds' networks, of how many, the mean correlation has this sign.
     """
     units = [unit for unit in AU_REGIONS if samples[f"au{unit}"].nunique() > 1]
     each = np.stack([_within(shares, samples, unit) for unit in units], axis=2)  # (S, H, U)
@@ -182,13 +152,22 @@ def followers(shares: np.ndarray, samples: pd.DataFrame, seed: int = 0) -> pd.Da
     most = chance.max(axis=(1, 2))
     p = (1 + (most[:, None, None] >= score).sum(axis=0)) / (1 + EXCHANGES)
     mean = values.sum(axis=0) / np.maximum(people, 1)
+    network = np.sign(_by_network(values, samples))
+    alike = ((network == np.sign(mean)) & (network != 0)).sum(axis=0)
     rows = [
-        (head, unit, mean[head, place], int(people[head, place]), p[head, place])
+        (head, unit, mean[head, place], int(people[head, place]),
+         f"{alike[head, place]} of {(network[:, head, place] != 0).sum()}", p[head, place])
         for head in range(shares.shape[1])
         for place, unit in enumerate(units)
-    ]
-    table = pd.DataFrame(rows, columns=["head", "unit", "correlation", "people", "p"])
+    ]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["head", "unit", "correlation", "people", "alike", "p"])
     return table.sort_values(["p", "head", "unit"], ignore_index=True)
+
+
+def _by_network(values: np.ndarray, samples: pd.DataFrame) -> np.ndarray:
+    """Sums (K, ...) over the people of each fold of values (S, ...), people in sorted order."""
+    folds = samples.groupby("subject", sort=True)["fold"].first().to_numpy()
+    return np.stack([values[folds == fold].sum(axis=0) for fold in np.unique(folds)])
 
 
 def _within(shares: np.ndarray, samples: pd.DataFrame, unit: int) -> np.ndarray:

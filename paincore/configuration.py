@@ -20,7 +20,6 @@ EPOCHS = 1
 ADAM = {"betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0}
 SAM_RHO = 0.05
 MIXUP_SHARE = 0.2  # of the samples of an epoch
-THRESHOLD = 0.5  # probability of pain from which on a frame is called painful
 
 
 class ConfigurationError(PaincoreError):
@@ -56,8 +55,9 @@ class Configuration(BaseModel):
     `paincore.encoders.load_encoder` takes. `unfrozen_layers` counts attention layers from the top;
     `learning_rate` is Adam's; `sam` puts sharpness-aware minimisation around it; `mixup_alpha` is
     the parameter of Mixup's Beta distribution, None without Mixup. `precision` "bf16" is autocast.
-    `clip_stride` keeps every n-th clip of a sequence. `shuffled_labels` trains on labels that are
-    shuffled among the training samples: a control that must learn nothing.
+    `clip_stride` keeps every n-th clip of a sequence. `shuffled_labels` trains a control: "all"
+    permutes the labels of all training samples, across people, so that each person's proportion of
+    pain is lost too; "within_subjects" permutes them within each person, who keeps it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -71,7 +71,7 @@ class Configuration(BaseModel):
     protocol: Literal["paper", "released"] = "paper"
     precision: Literal["fp32", "bf16"] = "fp32"
     clip_stride: int = Field(1, ge=1)
-    shuffled_labels: bool = False
+    shuffled_labels: Literal[False, "all", "within_subjects"] = False
 
     @model_validator(mode="after")
     def _stride_of_clips(self) -> "Configuration":
@@ -93,7 +93,8 @@ class Configuration(BaseModel):
         parts += ["SAM"] if self.sam else []
         parts += [f"Mixup {self.mixup_alpha:g}"] if self.mixup_alpha else []
         parts += [] if self.protocol == "paper" else [self.protocol]
-        parts += ["labels shuffled"] if self.shuffled_labels else []
+        within = " within people" if self.shuffled_labels == "within_subjects" else ""
+        parts += [f"labels shuffled{within}"] if self.shuffled_labels else []
         return ", ".join(parts)
 
 

@@ -114,14 +114,15 @@ def area_under(values: np.ndarray) -> np.ndarray:
 
 def pointing_game(
     maps: np.ndarray, moved: np.ndarray, visible: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Whether a map is greatest where an AU moves the face: hits and chance, float64 (M,) each.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Whether a map is greatest where AUs move the face: hits, chance, oracle, float64 (M,) each.
 
     `moved`, `visible` bool (M, F, S, S). A map is the same all over a patch, so its maximum is a
     patch, and a hit is the share of the patch's pixels that move: the chance that one of them drawn
     at random does. Equal maxima count their mean. `chance` is the share of the visible face that
-    moves, what a pixel of the face drawn at random would hit. Both are NaN where nothing visible
-    moves. Zhang et al. 2016, "Top-down neural attention by excitation backprop".
+    moves, what a pixel of the face drawn at random would hit; `oracle` is the largest share of any
+    patch, the most that a single maximum can hit. All are NaN where nothing visible moves. Zhang et
+    al. 2016, "Top-down neural attention by excitation backprop".
     """
     count = int(np.prod(maps.shape[1:]))
     flat = maps.reshape(len(maps), count)
@@ -132,7 +133,8 @@ def pointing_game(
     moving, face = (part.sum(axis=(1, 2, 3)).astype(np.float64) for part in (moved, visible))
     nothing = moving == 0
     chance = np.divide(moving, face, out=np.full(len(maps), np.nan), where=~nothing)
-    return np.where(nothing, np.nan, hits), chance
+    oracle = shares.max(axis=1).astype(np.float64)
+    return np.where(nothing, np.nan, hits), chance, np.where(nothing, np.nan, oracle)
 
 
 def causal_effects(

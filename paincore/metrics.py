@@ -2,9 +2,7 @@
 
 Conventions:
 
-- Pain is the positive class. A frame is predicted as pain if its probability lies above the
-  threshold; exactly at it, it is not: arg max of two equal logits is the first class, no pain, as
-  in the released notebook.
+- Pain is the positive class. `called_pain` alone decides which frames are predicted as pain.
 - Where one class is empty, F1, AUC, average precision, precision and calibration are NaN. Recall is
   NaN without pain, the false positive rate without painless frames; the Brier score needs no class.
 - With both classes there and no frame predicted as pain, F1 is 0 and precision NaN.
@@ -57,6 +55,15 @@ class MetricError(PaincoreError):
     """Predictions that cannot be scored."""
 
 
+def called_pain(probability: np.ndarray, threshold: float | np.ndarray = 0.5) -> np.ndarray:
+    """Which samples are predicted as pain: bool, of the shape of `probability` (0 to 1).
+
+    Those above the threshold, not those exactly at it: arg max of two equal logits is the first
+    class, no pain, as in the released notebook.
+    """
+    return probability > threshold
+
+
 def score(pain: np.ndarray, probability: np.ndarray, threshold: float = 0.5) -> dict:
     """All scores of one set of frames: `SCORES` and the counts frames, pain, tn, fp, fn, tp.
 
@@ -66,7 +73,7 @@ def score(pain: np.ndarray, probability: np.ndarray, threshold: float = 0.5) -> 
     """
     pain, probability = np.asarray(pain, bool), np.asarray(probability, np.float64)
     _check(pain, probability)
-    predicted = probability > threshold
+    predicted = called_pain(probability, threshold)
     tn, fp, fn, tp = np.bincount(2 * pain + predicted, minlength=4).tolist()
     both = 0 < pain.sum() < len(pain)
     slope, intercept = calibration(pain, probability)

@@ -7,7 +7,7 @@ A score is a sum of hits over a sum of what could be hit. For "f1" the sums go o
 import numpy as np
 import pandas as pd
 
-from paincore.configuration import THRESHOLD
+from paincore.metrics import called_pain
 
 
 def classes(predictions: pd.DataFrame, subjects: pd.Index) -> np.ndarray:
@@ -32,7 +32,7 @@ def _f1_hits(predictions: pd.DataFrame, subjects: pd.Index) -> np.ndarray:
     """Frames of pain called pain, twice; frames of pain and frames called pain, together."""
     whose = subjects.get_indexer(predictions["subject"])
     pain = predictions["pain"].to_numpy(np.float64)
-    said = predictions["probability"].to_numpy() > THRESHOLD
+    said = called_pain(predictions["probability"].to_numpy())
     return np.array(
         [np.bincount(whose, each, len(subjects)) for each in (2 * pain * said, pain + said)]
     )

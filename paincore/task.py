@@ -116,5 +116,9 @@ def select(task: Task) -> Samples:
     pain = frames["pain"].fillna(False).to_numpy(bool)[rows[:, -1]]
     labels = pain[train]
     if config.shuffled_labels:
-        labels = task.generator("shuffled labels").permutation(labels)
+        rng = task.generator("shuffled labels")
+        people = frames["subject"].to_numpy()[rows[train, -1]]
+        alike = people if config.shuffled_labels == "within_subjects" else np.zeros(len(train))
+        for one in np.unique(alike):
+            labels[alike == one] = rng.permutation(labels[alike == one])
     return Samples(rows, pain, train, test, labels, len(both) - len(train) - len(test))

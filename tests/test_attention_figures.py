@@ -8,7 +8,6 @@ import pytest
 from paincore import attention_description as description
 from paincore import attention_figures, attention_pictures, paper
 from paincore.attention_measures import SHUFFLED, TRAINED, Telling
-from paincore.attention_shares import Apart
 from paincore.manifest import dataset_named
 from paincore.regions import NAMES, REGIONS
 from paincore.shortcut import MODELS, Tried
@@ -41,16 +40,10 @@ def less(trained: float) -> pd.DataFrame:
     return others.assign(mean=more, low=more - 0.05, high=more + 0.05)
 
 
-def apart(trained: float) -> dict[str, Apart]:
-    """Heads of the trained model and of the others, 0.05 apart; draws of people move both alike."""
-    drawn = np.linspace(-0.01, 0.01, 101)
-
-    def one(distance: float, own: float) -> Apart:
-        return Apart(
-            distance, distance - 0.01, distance + 0.01, 0.01, 0.001, distance + own * drawn
-        )
-
-    return {model: one(0.05, 1) for model in CONTROLS} | {TRAINED: one(trained, 1.1)}
+def apart(trained: float) -> dict[str, np.ndarray]:
+    """Heads of the five trained networks and of the others, 0.05 apart."""
+    spread = np.linspace(-0.01, 0.01, 5)
+    return {model: 0.05 + spread for model in CONTROLS} | {TRAINED: trained + 1.1 * spread}
 
 
 def tried(found: float, used: float) -> Tried:
@@ -97,6 +90,7 @@ def measured(corpus) -> dict:
         "faithful": attention_figures.faithful(corpus, DRAWN, DRAWS),
         "pointing": attention_figures.pointing(corpus, DRAWN, DRAWS),
         "effects": attention_figures.effects(corpus, DRAWN, DRAWS),
+        "follows": attention_figures.follows(corpus, DRAWN, DRAWS),
         "shortcut": attention_figures.shortcut(corpus, tried(0.1, 0.1), DRAWS),
     }
 
@@ -113,6 +107,7 @@ def test_where_nothing_can_be_drawn_again_figures_say_so():
     for figure in (
         attention_figures.pointing(FILMS, BLIND, DRAWS),
         attention_figures.effects(FILMS, BLIND, DRAWS),
+        attention_figures.follows(FILMS, BLIND, DRAWS),
         attention_figures.shortcut(FILMS, None, DRAWS),
     ):
         assert "does not know its causes" in texts(figure)
@@ -150,14 +145,12 @@ def test_the_sample_is_told_beside_the_papers():
 
 def test_what_is_not_told_apart_is_not_called_learnt():
     (same,) = description.regions_sentences({"rollout": regions(1.12)}, {"rollout": less(1.12)})
-    assert "in none of them told apart from both" in same
+    assert "in none of them more than in both" in same
     (more,) = description.regions_sentences({"rollout": regions(1.5)}, {"rollout": less(1.5)})
     assert f"before fine-tuning in {', '.join(REGIONS)}, by at most 0.40" in more
-    assert "is not seen to have divided" in description.apart_sentence(apart(0.05))
-    assert "has moved heads apart" in description.apart_sentence(apart(0.5))
-    # The intervals overlap, but draws of people move both alike.
-    assert "has moved heads apart" in description.apart_sentence(apart(0.055))
-    assert "has moved heads together" in description.apart_sentence(apart(0.01))
+    assert "not done the same" in description.apart_sentence(apart(0.05))
+    assert "moved heads apart in all" in description.apart_sentence(apart(0.055))
+    assert "moved heads together in all" in description.apart_sentence(apart(0.01))
 
 
 def test_a_shortcut_is_found_only_on_all_pictures_and_beyond_another_seed():
@@ -179,10 +172,10 @@ def test_a_shortcut_is_found_only_on_all_pictures_and_beyond_another_seed():
 def test_sentences_on_causes_follow_the_numbers():
     causes, follows = description.effects_sentences(DRAWN, DRAWS)
     assert "for: AU6 by 0." in causes and "AU4" not in causes
-    assert "tend to have more rollout" in follows
+    assert "trained - pretrained +0.00" in follows
     (better,) = description.faithful_sentences(DRAWN, DRAWS)
     assert better.endswith("better than random order: good +0.30 [+0.30, +0.30].")
-    assert "good 0.60" in description.pointing_sentence(DRAWN, DRAWS)
+    assert "good by 0.50 [0.50, 0.50]." in description.pointing_sentence(DRAWN, DRAWS)
     assert description.effects_sentences(BLIND, DRAWS) == [description.NOT_HERE]
     less = description.units_sentence(
         pd.DataFrame({"unit": [4, 6, 7], "low": [0.1, -0.1, -0.3], "high": [0.2, 0.1, -0.1]})

@@ -30,4 +30,6 @@ def test_titles_tell_configurations_apart():
     assert configure().title == "ViT 12 layers, 2e-4"
     vivit = configure(model="vivit", unfrozen_layers=6, learning_rate=2e-6, mixup_alpha=0.8)
     assert vivit.title == "ViViT 6 layers, 2e-6, Mixup 0.8"
+    titles = {configure(shuffled_labels=how).title for how in (False, "all", "within_subjects")}
+    assert len(titles) == 3
     assert configure(sam=True, protocol="released").title == "ViT 12 layers, 2e-4, SAM, released"

@@ -111,8 +111,9 @@ def test_a_pixel_of_the_greatest_patch_moves_as_often_as_its_share():
     maps = np.zeros((4, 1, SIDE, SIDE), np.float32)
     maps[0, 0, 0, 0] = maps[1, 0, 3, 3] = 1
     maps[2, 0, 0, :2] = 1  # two are greatest
-    hits, chance = pointing_game(maps, moved, visible)
+    hits, chance, oracle = pointing_game(maps, moved, visible)
     np.testing.assert_allclose(hits, [0.5, 0, 0.25, np.nan])
+    np.testing.assert_allclose(oracle, [0.5] * 3 + [np.nan])  # no patch moves more
     np.testing.assert_allclose(chance, [32 / 1152] * 3 + [np.nan])
 
 
@@ -179,6 +180,6 @@ def test_what_does_not_fit_is_named():
         curves(model, frames, np.full_like(maps, np.nan), frames)
     assert curves(model, frames[:0], maps[:0], frames[:0]).shape == (0, 13)
     none = np.zeros((0, 1, SIZE, SIZE), bool)
-    assert [part.shape for part in pointing_game(maps[:0], none, none)] == [(0,), (0,)]
+    assert [part.shape for part in pointing_game(maps[:0], none, none)] == [(0,)] * 3
     empty = pd.Series([], dtype=str)
     assert rank_correlations(np.zeros(0), np.zeros(0), empty).empty

@@ -13,7 +13,7 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 from paincore.corpus import Corpus
 from paincore.experiments import Ablation
 from paincore.figures import MUTED, PAIN, PAPER, THIS, new_figure, styled
-from paincore.metrics import MetricError
+from paincore.metrics import MetricError, called_pain
 from paincore.widgets.explorer import Explorer, choice, slider
 from paincore.widgets.players import picture_of, player
 
@@ -64,7 +64,8 @@ def decided(predictions: pd.DataFrame, threshold: pd.Series | float) -> dict[str
     """
     if isinstance(threshold, pd.Series):
         threshold = predictions["fold"].map(threshold)
-    pain, said = predictions["pain"].to_numpy(bool), predictions["probability"] > threshold
+    pain = predictions["pain"].to_numpy(bool)
+    said = called_pain(predictions["probability"], threshold)
     tp, fp = int((said & pain).sum()), int((said & ~pain).sum())
     fn, tn = int((~said & pain).sum()), int((~said & ~pain).sum())
     return {
