@@ -41,9 +41,9 @@ import pandas as pd
 import psutil
 from scipy.io import loadmat
 
-from paincore.framestore import open_store
 from paincore.manifest import fetch
 from paincore.registration import register
+from paincore.registration.framestore import open_store
 from paincore.registration.frontal import (
     Frontal,
     crop,

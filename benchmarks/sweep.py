@@ -31,15 +31,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from paincore.configuration import configure
-from paincore.corpus import Corpus, open_corpus
-from paincore.experiments import ablate, start_configurations
-from paincore.folds import Fold, make_folds
-from paincore.framestore import FrameStore
+from paincore.ablations.search import ablate
+from paincore.data.corpus import Corpus, open_corpus
+from paincore.folds.designs import Fold, make_folds
 from paincore.profiles import DEFAULT_PROFILE, profile_named
 from paincore.registration import registered
-from paincore.runs import open_run, read_runs
-from paincore.sweep import Sweep
+from paincore.registration.framestore import FrameStore
+from paincore.study import open_study
+from paincore.training.configuration import configure
+from paincore.training.runs import open_run, read_runs
+from paincore.training.sweep import Sweep
 
 PROFILE = "smoke"
 CLOCKS = ["seconds", "started"]  # the columns in which runs of one key may differ
@@ -84,11 +85,11 @@ def speedup(root: Path, profile: str, model: str | None = None) -> tuple[float, 
 
 def search_seconds(results: Path, profile: str, model: str | None, workers: int) -> float:
     """Wall time of the greedy search, from before the workers start."""
-    store = registered(open_corpus(profile=profile), profile=profile)
-    folds = make_folds(store.frames, "balanced", store.usable)
+    study = open_study(profile)
+    store, folds = study.store, study.folds
     start = time.perf_counter()
     with Sweep(results, "cpu", workers=workers) as sweep:
-        ablate(sweep, store, folds, start_configurations(profile_named(profile), model))
+        ablate(sweep, store, folds, study.starts(model))
         seconds = time.perf_counter() - start
     runs = read_runs(results).runs
     print(f"{workers} workers: {len(runs)} runs, {runs['seconds'].sum():.0f} s in them")

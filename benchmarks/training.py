@@ -23,16 +23,16 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers.models.vit.configuration_vit import ViTConfig
 from transformers.models.vit.modeling_vit import ViTForImageClassification, ViTModel
 
-from paincore.configuration import ADAM, BATCH, configure
-from paincore.corpus import open_corpus
-from paincore.folds import make_folds
-from paincore.inputs import Feed, keep_states
-from paincore.optimisation import optimise
+from paincore.data.corpus import open_corpus
+from paincore.folds.designs import make_folds
 from paincore.registration import registered
-from paincore.sampling import CLIP, Draws
-from paincore.task import Samples, Task
-from paincore.training import TEST_BATCH, probabilities, train_fold
-from paincore.vit import PainTransformer, freeze, frozen_depth
+from paincore.training.configuration import ADAM, BATCH, configure
+from paincore.training.feed import Feed, keep_states
+from paincore.training.optimisation import optimise
+from paincore.training.samples import CLIP, Draws
+from paincore.training.task import Samples, Task
+from paincore.training.train import TEST_BATCH, probabilities, train_fold
+from paincore.training.vit import PainTransformer, freeze, frozen_depth
 
 CPU = torch.device("cpu")
 SIZE = 224

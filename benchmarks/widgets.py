@@ -19,35 +19,28 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from paincore.configuration import configure
-from paincore.corpus import open_corpus
-from paincore.experiments import ablate, start_configurations
-from paincore.explained import explain_all
-from paincore.folds import make_folds
-from paincore.profiles import DEFAULT_PROFILE, profile_named
-from paincore.registration import registered
-from paincore.registration_description import backends_here
-from paincore.sweep import Sweep
-from paincore.widgets.ablations import BY_HAND, explore_ablations
-from paincore.widgets.attention import explore_attention
-from paincore.widgets.explorer import Explorer
-from paincore.widgets.face import explore_face
-from paincore.widgets.film import explore_film
-from paincore.widgets.folds import explore_folds
-from paincore.widgets.registration import explore_registration
+from paincore.ablations.search import ablate
+from paincore.attention.explained import explain_all
+from paincore.explore.ablations import BY_HAND, explore_ablations
+from paincore.explore.attention import explore_attention
+from paincore.explore.explorer import Explorer
+from paincore.explore.face import explore_face
+from paincore.explore.film import explore_film
+from paincore.explore.folds import explore_folds
+from paincore.explore.registration import explore_registration
+from paincore.registration.tables import backends_here
+from paincore.study import open_study
 
 STEPS = 20
 
 
 def main() -> None:
-    settings, corpus = profile_named(DEFAULT_PROFILE), open_corpus(profile=DEFAULT_PROFILE)
-    store = registered(corpus, profile=DEFAULT_PROFILE)
-    folds = make_folds(store.frames, "balanced", store.usable)
-    start = {"unfrozen_layers": 12, "learning_rate": 2e-4}
-    start |= {"backbone": settings.backbone, "precision": settings.precision}
-    with Sweep() as sweep:
-        ablations = ablate(sweep, store, folds, start_configurations(settings))
-        runs = sweep.train_all(store, [configure(model="vit", **start)], folds, keep_weights=True)
+    study = open_study()
+    corpus, store, folds = study.corpus, study.store, study.folds
+    vit = study.start("vit", unfrozen_layers=12, learning_rate=2e-4)
+    with study.sweep as sweep:
+        ablations = ablate(sweep, store, folds, study.starts())
+        runs = sweep.train_all(store, [vit], folds, keep_weights=True)
     models = explain_all(runs, store)
     face = explore_face(models[0])
     by_hand = explore_ablations(corpus, ablations)

@@ -15,10 +15,10 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from paincore import PaincoreError
-from paincore.corpus import Corpus, compare_counts, differences, open_corpus, read_generator
+from paincore.data.corpus import Corpus, compare_counts, differences, open_corpus, read_generator
+from paincore.data.unbc import CorpusError, read_landmarks
 from paincore.manifest import ROOT, Asset, DataSet, asset_state, fetch, load_manifest
-from paincore.profiles import DEFAULT_PROFILE, PROFILES, profile_named
-from paincore.unbc import CorpusError, read_landmarks
+from paincore.profiles import DEFAULT_PROFILE, PROFILES
 from synthpain import SynthesisError
 
 STYLES = {"here": "green", "missing": "yellow", "damaged": "red"}
@@ -60,7 +60,7 @@ def book(
     kernel: Annotated[str | None, typer.Option(help="Jupyter kernel of the chapters.")] = None,
 ) -> None:
     """Execute the chapters and render the book; what has not changed is kept."""
-    from paincore.chapters import build_book  # Jupyter's libraries: only for this verb
+    from paincore.book.chapters import build_book  # Jupyter's libraries: only for this verb
 
     page = build_book(
         profile=profile,
@@ -113,12 +113,11 @@ def register(
     device: Annotated[str, typer.Option(help="cpu or cuda, for prnet.")] = "cpu",
 ) -> None:
     """Register a corpus into a frame store: every face frontal; resumes after a kill."""
-    from paincore.registration import registered, states_table  # Dask, LiteRT: only for this verb
+    from paincore.registration import states_table  # Dask, LiteRT: only for this verb
+    from paincore.study import open_study
 
-    corpus = open_corpus(dataset, data_root, profile=profile, results=results)
-    store = registered(
-        corpus, backend, results, profile, size, device, scheduler=scheduler, workers=workers
-    )
+    where = (profile, dataset, data_root, results, device, scheduler)
+    store = open_study(*where, backend=backend, size=size, workers=workers).store
     states = Table("state", "meaning", "frames", Column("first problem", overflow="fold"))
     for row in states_table(store.frames).itertuples():
         states.add_row(row.state, row.meaning, str(row.frames), row.first_problem)
@@ -143,22 +142,17 @@ def sweep(
     design: Annotated[str, typer.Option(help="How people are shared out.")] = "balanced",
 ) -> None:
     """Train the paper's 14 configurations of each model; resumes after a kill."""
-    from paincore.ablation_description import failures_table, trials_table
-    from paincore.experiments import ablate, start_configurations
-    from paincore.folds import make_folds
-    from paincore.registration import registered
-    from paincore.sweep import Sweep
+    from paincore.ablations.search import ablate
+    from paincore.ablations.tables import failures_table, trials_table
+    from paincore.study import open_study
 
-    settings = profile_named(profile)
-    starts = start_configurations(settings, model)
-    corpus = open_corpus(dataset, data_root, profile=profile, results=results)
-    store = registered(
-        corpus, None, results, profile, device=device or "cpu", scheduler=scheduler, workers=workers
+    study = open_study(
+        profile, dataset, data_root, results, device, scheduler, seeds, design, workers=workers
     )
-    folds = make_folds(store.frames, design, store.usable)
+    starts = study.starts(model)
     try:
-        with Sweep(results, device, scheduler, workers) as trainings:
-            found = ablate(trainings, store, folds, starts, path, seeds or settings.seeds)
+        with study.sweep as trainings:
+            found = ablate(trainings, study.store, study.folds, starts, path, study.seeds)
     except KeyboardInterrupt:
         console.print("Stopped. What is trained is kept: the same command goes on from there.")
         raise typer.Exit(130) from None
@@ -184,8 +178,8 @@ def runs(
     ] = False,
 ) -> None:
     """List what has been trained: a line a configuration, F1 and AUC over its folds."""
-    from paincore import runs_description as description
-    from paincore.runs import read_runs
+    from paincore.training import runs_tables as description
+    from paincore.training.runs import read_runs
 
     table, left_out = read_runs(results)
     wanted = {"model": model, "unfrozen_layers": layers, "learning_rate": rate, "sam": sam}
@@ -210,8 +204,8 @@ def export_results(
     results: Results = None,
 ) -> None:
     """Write the scores of each configuration over its folds: aggregates alone, free to pass on."""
-    from paincore import runs_description as description
-    from paincore.runs import read_runs
+    from paincore.training import runs_tables as description
+    from paincore.training.runs import read_runs
 
     table, left_out = read_runs(results)
     path = description.write_results(description.latest_engine(table), out)

@@ -58,7 +58,12 @@ BEAT = 0.5  # seconds between two looks at which workers there are
 GPU = "GPU"  # the resource that workers announce
 SHARED = "DASK_SCHEDULER_ADDRESS"  # Dask's own variable for a scheduler that is already there
 # What workers have imported from their first moment on; a name, since some of it imports this.
-PRELOADED = ["distributed", "paincore.jobs", "paincore.registration.pipeline", "paincore.baselines"]
+PRELOADED = [
+    "distributed",
+    "paincore.training.jobs",
+    "paincore.registration.pipeline",
+    "paincore.training.baselines",
+]
 SETTINGS = {
     # Windows cannot fork; macOS can, but not safely once its own libraries are loaded.
     "distributed.worker.multiprocessing-method": (
@@ -128,7 +133,7 @@ def shared_workers() -> Iterator[None]:
     """Local workers for this process and those that it starts meanwhile: `connect` finds them.
 
     Where Dask's variable for a scheduler is set, the workers there are the shared ones. Used by
-    `paincore.chapters`, so that the chapters of a book do not each start their own.
+    `paincore.book.chapters`, so that the chapters of a book do not each start their own.
     """
     if SHARED in os.environ:
         yield

@@ -2,11 +2,11 @@ from pathlib import Path
 
 import pytest
 
-from paincore.corpus import Corpus, open_corpus
-from paincore.framestore import FrameStore
+from paincore.data.corpus import Corpus, open_corpus
 from paincore.registration import registered
+from paincore.registration.framestore import FrameStore
 from synthpain.corpus import synthesize
-from tests.miniature import Miniature, write_miniature
+from tests.helpers.miniature import Miniature, write_miniature
 
 
 @pytest.fixture

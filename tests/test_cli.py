@@ -8,12 +8,12 @@ import pandas as pd
 import pytest
 
 from paincore import cli
-from paincore.corpus import index
-from paincore.experiments import Ablation, Trial
+from paincore.ablations.search import Ablation, Trial
+from paincore.data.corpus import index
 from paincore.manifest import load_manifest
-from paincore.sweep import Failure
+from paincore.training.sweep import Failure
 from synthpain.corpus import pixels_sha256
-from tests.test_runs import simulate
+from tests.training.test_runs import simulate
 
 
 @pytest.fixture
@@ -176,7 +176,7 @@ def test_runs_of_an_empty_folder_are_none(run, tmp_path):
 @pytest.fixture
 def sweep(run, drawn_store, drawn_corpus, monkeypatch):
     """Run `paincore sweep` on a corpus so small that its folds are made up."""
-    monkeypatch.setattr("paincore.folds.make_folds", lambda frames, design, usable: [design])
+    monkeypatch.setattr("paincore.study.make_folds", lambda frames, design, usable: [design])
     results = drawn_corpus.root.parent / "results"
     where = ("--dataset", "synthetic", "--data-root", drawn_corpus.root, "--results", results)
 
@@ -191,7 +191,7 @@ def test_ctrl_c_in_a_sweep_says_that_what_is_trained_is_kept(sweep, monkeypatch)
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("paincore.experiments.ablate", interrupted)
+    monkeypatch.setattr("paincore.ablations.search.ablate", interrupted)
     status, out, err = sweep()
     assert status == 130
     assert "Stopped. What is trained is kept" in out
@@ -207,8 +207,8 @@ def test_a_sweep_with_a_failed_run_ends_with_status_1_and_names_it(sweep, monkey
         trial = Trial("layers", 12, starts[0])
         return {"vivit": Ablation("vivit", (trial,), {}, (failed,), starts[0], starts[0])}
 
-    monkeypatch.setattr("paincore.experiments.ablate", search)
-    monkeypatch.setattr("paincore.ablation_description.trials_table", lambda _: pd.DataFrame())
+    monkeypatch.setattr("paincore.ablations.search.ablate", search)
+    monkeypatch.setattr("paincore.ablations.tables.trials_table", lambda _: pd.DataFrame())
     status, out, _ = sweep("--model", "vivit", "--path", "paper", "--seeds", "3")
     assert asked == {"folds": ["published"], "models": ["vivit"], "path": "paper", "seeds": 3}
     assert status == 1

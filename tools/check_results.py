@@ -13,26 +13,20 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from paincore import PaincoreError, reference
-from paincore.corpus import open_corpus
-from paincore.experiments import Ablation, ablate, start_configurations
-from paincore.folds import make_folds
-from paincore.profiles import DEFAULT_PROFILE, profile_named
-from paincore.registration import registered
-from paincore.sweep import Sweep
+from paincore import PaincoreError
+from paincore.ablations import reference
+from paincore.ablations.search import Ablation, ablate
+from paincore.profiles import DEFAULT_PROFILE
+from paincore.study import open_study
 
 console = Console()
 
 
 def searched(profile: str, results: Path | None) -> dict[str, Ablation]:
     """Both models' searches as chapter 05 makes them, with the profile's own settings."""
-    settings = profile_named(profile)
-    corpus = open_corpus(profile=profile, results=results)
-    store = registered(corpus, results=results, profile=profile)
-    folds = make_folds(store.frames, "balanced", store.usable)
-    starts = start_configurations(settings)
-    with Sweep(results, "cpu") as sweep:
-        return ablate(sweep, store, folds, starts, seeds=settings.seeds)
+    study = open_study(profile, results=results, device="cpu")
+    with study.sweep as sweep:
+        return ablate(sweep, study.store, study.folds, study.starts(), seeds=study.seeds)
 
 
 def check(ablations: dict[str, Ablation], path: Path) -> bool:

@@ -1,7 +1,7 @@
 """From pictures to registered faces: reading, finding, viewing, and why there is none.
 
 A picture without a usable face is not an error: it has a state, a word of `STATES` or, in a
-corpus, of `paincore.frames.STATES`, and a sentence that names its file. Used by chapter 02.
+corpus, of `paincore.data.frames.STATES`, and a sentence that names its file. Used by chapter 02.
 """
 
 import math
@@ -13,10 +13,10 @@ import cv2
 import numpy as np
 
 from paincore import PaincoreError
+from paincore.data.unbc import CorpusError, read_landmarks
 from paincore.registration.backends import TAKE_LANDMARKS, Backend
 from paincore.registration.frontal import Frontal
 from paincore.registration.mesh import FaceMesh
-from paincore.unbc import CorpusError, read_landmarks
 
 BLACK = 12  # of 255: a frame with no pixel above it was recorded with the lens closed
 PRESENT = 0.5  # presence score from which a face counts as found
@@ -29,7 +29,7 @@ STATES = {
     "no_face": "the backend found no face",
     "low_presence": f"the best face has a presence score below {PRESENT}",
 }
-"""What registration adds to the states of `paincore.frames`, and what it means."""
+"""What registration adds to the states of `paincore.data.frames`, and what it means."""
 
 BATCH_FRAMES = 32  # pictures that a backend gets at a time
 BATCH_BYTES = 64e6  # of pixels, where the pictures are large

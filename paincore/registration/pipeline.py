@@ -23,16 +23,8 @@ from filelock import FileLock
 from rich.progress import Progress
 
 from paincore.cluster import connect, run
-from paincore.corpus import Corpus
-from paincore.frames import STATES as FRAME_STATES
-from paincore.framestore import (
-    FrameStore,
-    StoreError,
-    open_store,
-    reserve_images,
-    write_images,
-    write_store,
-)
+from paincore.data.corpus import Corpus
+from paincore.data.frames import STATES as FRAME_STATES
 from paincore.manifest import ROOT
 from paincore.profiles import DEFAULT_PROFILE, profile_named
 from paincore.registration import backends
@@ -43,6 +35,14 @@ from paincore.registration.faces import (
     batches,
     find_faces,
     read_picture,
+)
+from paincore.registration.framestore import (
+    FrameStore,
+    StoreError,
+    open_store,
+    reserve_images,
+    write_images,
+    write_store,
 )
 
 VERSION = 2  # raised when the same frame would become another picture
@@ -122,12 +122,12 @@ def register(
 ) -> FrameStore:
     """Register all usable frames of a table into the store `out`; returns it opened.
 
-    `frames` obeys `paincore.frames.FRAMES`, `root` is the folder its paths are relative to. A whole
-    store of the same settings is opened at once, an unfinished one is finished. `scheduler` and
-    `workers` are those of `paincore.cluster.connect`, `device` is PyTorch's for `prnet`.
-    Raises StoreError where `out` holds something else or cannot be written, RegistrationError
-    naming the pictures on which a backend fails, and what `load_backend` raises, which a whole
-    store has no need of. The paper's section 3.2.
+    `frames` obeys `paincore.data.frames.FRAMES`, `root` is the folder its paths are relative to. A
+    whole store of the same settings is opened at once, an unfinished one is finished. `scheduler`
+    and `workers` are those of `paincore.cluster.connect`, `device` is PyTorch's for `prnet`. Raises
+    StoreError where `out` holds something else or cannot be written, RegistrationError naming the
+    pictures on which a backend fails, and what `load_backend` raises, which a whole store has no
+    need of. The paper's section 3.2.
     """
     key = fingerprint(corpus_fingerprint, backend, size)
     settings = Settings(str(Path(root).resolve()), backend, size, device, key)

@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from paincore.labels import read_landmarks
+from paincore.data.labels import read_landmarks
 
 DICTIONARY = cv2.aruco.getPredefinedDictionary(cv2.aruco.DICT_4X4_50)
 CORNER, BROWS = 7, 23

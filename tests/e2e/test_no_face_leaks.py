@@ -20,14 +20,15 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
-from paincore import figures, registration_figures
-from paincore.chapters import execute_chapters
-from paincore.corpus import open_corpus
+from paincore.book.chapters import execute_chapters
+from paincore.book.pages import banner, write_build, write_title
+from paincore.book.rendering import render
+from paincore.data import figures
+from paincore.data.corpus import open_corpus
 from paincore.manifest import ROOT
-from paincore.pages import banner, write_build, write_title
+from paincore.registration import figures as registration_figures
 from paincore.registration import registered
 from paincore.registration.backends import load_backend
-from paincore.rendering import render
 from tests.e2e.planted import BROWS, CORNER, codes, pictures_in, plant, shown_in
 
 SETTINGS = {

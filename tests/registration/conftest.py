@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from paincore.framestore import FrameStore
 from paincore.registration import register
+from paincore.registration.framestore import FrameStore
 from synthpain.head import View, landmarks66, project
 from synthpain.layout import write_landmarks
 from synthpain.people import draw_people, face_vertices

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from paincore import PaincoreError
-from paincore.corpus import open_corpus
-from paincore.framestore import reserve_images, write_store
+from paincore.data.corpus import open_corpus
 from paincore.registration import registered
 from paincore.registration.backends import BackendError, load_backend
+from paincore.registration.framestore import reserve_images, write_store
 from paincore.registration.pipeline import fingerprint, read_by
 from paincore.registration.prnet import FACE_VERTEX_COUNT
 from tests.registration.test_prnet import released_size  # noqa: F401 (a fixture)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paincore.registration.checkpoint import CheckpointError, read_index, read_tensors
-from tests.registration.checkpoint_writer import write_checkpoint
+from tests.helpers.checkpoint_writer import write_checkpoint
 
 FIXTURES = Path(__file__).with_name("fixtures")
 TENSORS = {

@@ -11,9 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from paincore.corpus import open_corpus
-from paincore.framestore import FRAMES as TABLE
-from paincore.framestore import IMAGES, StoreError, open_store
+from paincore.data.corpus import open_corpus
 from paincore.registration import pipeline, registered, states_table
 from paincore.registration.backends import BACKENDS, load_backend
 from paincore.registration.faces import (
@@ -23,6 +21,8 @@ from paincore.registration.faces import (
     find_faces,
     read_picture,
 )
+from paincore.registration.framestore import FRAMES as TABLE
+from paincore.registration.framestore import IMAGES, StoreError, open_store
 from synthpain.head import rotation
 from tests.registration.conftest import BAD, FRAMES
 

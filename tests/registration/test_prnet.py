@@ -21,7 +21,7 @@ from paincore.registration.prnet import (
     to_image,
 )
 from paincore.registration.resfcn import Resfcn256, tensor_shapes
-from tests.registration.checkpoint_writer import write_checkpoint
+from tests.helpers.checkpoint_writer import write_checkpoint
 
 RELEASED = Path(__file__).parents[3] / "shared/prnet"
 needs_released = pytest.mark.skipif(

@@ -12,7 +12,7 @@ from paincore.registration.checkpoint import (
     read_tensors,
 )
 from paincore.registration.resfcn import OPTIMISER, Resfcn256, convert, load, tensor_shapes
-from tests.registration.checkpoint_writer import write_checkpoint
+from tests.helpers.checkpoint_writer import write_checkpoint
 
 FIXTURES = Path(__file__).with_name("fixtures")  # written by tools/make_resfcn_fixture.py
 SMALL = FIXTURES / "resfcn.index"

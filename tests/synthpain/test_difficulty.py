@@ -17,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from paincore import paper
-from paincore.description import pspi_shares
+from paincore.data.tables import pspi_shares
 from synthpain import corpus
 from synthpain.behaviour import ALL_OFF, drawn
 from synthpain.head import View, landmarks66, project

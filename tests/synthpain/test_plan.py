@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paincore.unbc import SEQUENCE_NAME
+from paincore.data.unbc import SEQUENCE_NAME
 from synthpain.plan import plan_sequences
 
 

@@ -1,0 +1,197 @@
+"""Scores of pain predictions: per fold, summed up over folds, and pooled.
+
+Conventions:
+
+- Pain is the positive class. `called_pain` alone decides which frames are predicted as pain.
+- Where one class is empty, F1, AUC, average precision, precision and calibration are NaN. Recall is
+  NaN without pain, the false positive rate without painless frames; the Brier score needs no class.
+- With both classes there and no frame predicted as pain, F1 is 0 and precision NaN.
+- Calibration is Cox's (1958): a logistic regression of the label on logit(probability), without
+  penalty. The slope is that of the fit with both coefficients free; the intercept is of another
+  fit, whose slope is fixed at 1, so that 0 means as much pain predicted as there is. Probabilities
+  are clipped to [1e-6, 1 - 1e-6]. Both are NaN where the slope is not determined: predictions that
+  are all equal, or that separate the classes.
+- Mean and standard deviation go over the folds in which a score is not NaN, whose number stands
+  beside them; the standard deviation is the sample's (n - 1), NaN for a single fold.
+- Pooled means all out-of-fold predictions taken together as one set, each frame once.
+- A predictions table has the columns `PREDICTIONS`: one row a tested frame, `probability` as the
+  model gives it after balanced training, `corrected` by `prior_corrected`.
+"""
+
+import math
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import brentq
+from scipy.special import expit, logit
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import (
+    average_precision_score,
+    roc_auc_score,
+)
+
+from paincore import PaincoreError
+from paincore.data.frames import KEYS
+
+PREDICTIONS = ("fold", *KEYS, "pain", "probability", "corrected")
+
+SCORES = {
+    "f1": "F1 of the pain class",
+    "auc": "area under the ROC curve",
+    "average_precision": "average precision",
+    "precision": "share of pain among frames predicted as pain",
+    "recall": "share of pain frames predicted as pain",
+    "false_positive_rate": "share of painless frames predicted as pain",
+    "brier": "mean squared difference of probability and label",
+    "calibration_slope": "1 if probabilities are as extreme as they should be, below 1 if too much",
+    "calibration_intercept": "0 if as much pain is predicted as there is, below 0 if too much",
+}
+"""What `score` computes beside counts, and what it means."""
+
+CLIP = 1e-6  # probabilities of 0 and 1 have no logit
+
+
+class MetricError(PaincoreError):
+    """Predictions that cannot be scored."""
+
+
+def called_pain(probability: np.ndarray, threshold: float | np.ndarray = 0.5) -> np.ndarray:
+    """Which samples are predicted as pain: bool, of the shape of `probability` (0 to 1).
+
+    Those above the threshold, not those exactly at it: arg max of two equal logits is the first
+    class, no pain, as in the released notebook.
+    """
+    return probability > threshold
+
+
+def score(pain: np.ndarray, probability: np.ndarray, threshold: float = 0.5) -> dict:
+    """All scores of one set of frames: `SCORES` and the counts frames, pain, tn, fp, fn, tp.
+
+    `pain` bool (n,), `probability` (n,) of pain from 0 to 1. NaN where the module's conventions say
+    so. Raises MetricError for probabilities outside 0 to 1 or NaN, and other lengths. The paper
+    prints F1 and AUC (Table 1); used by chapters 04 to 06.
+    """
+    pain, probability = np.asarray(pain, bool), np.asarray(probability, np.float64)
+    _check(pain, probability)
+    predicted = called_pain(probability, threshold)
+    tn, fp, fn, tp = np.bincount(2 * pain + predicted, minlength=4).tolist()
+    both = 0 < pain.sum() < len(pain)
+    slope, intercept = calibration(pain, probability)
+    return {
+        "frames": len(pain),
+        "pain": int(pain.sum()),
+        "f1": 2 * tp / (2 * tp + fp + fn) if both else math.nan,
+        "auc": float(roc_auc_score(pain, probability)) if both else math.nan,
+        "average_precision": (
+            float(average_precision_score(pain, probability)) if both else math.nan
+        ),
+        "precision": _share(tp, fp) if both else math.nan,
+        "recall": _share(tp, fn),
+        "false_positive_rate": _share(fp, tn),
+        "tn": tn,
+        "fp": fp,
+        "fn": fn,
+        "tp": tp,
+        "brier": float(np.square(probability - pain).mean()),
+        "calibration_slope": slope,
+        "calibration_intercept": intercept,
+    }
+
+
+def _check(pain: np.ndarray, probability: np.ndarray) -> None:
+    if pain.shape != probability.shape or pain.ndim != 1 or not len(pain):
+        raise MetricError(
+            f"labels {pain.shape} and probabilities {probability.shape} are not two rows of one "
+            "length, of at least one frame: score the labels of the predicted frames."
+        )
+    wrong = probability[~((probability >= 0) & (probability <= 1))]
+    if len(wrong):
+        raise MetricError(
+            f"{len(wrong)} of {len(probability)} probabilities lie outside 0 to 1, the first is "
+            f"{wrong[0]}: a model whose loss was not finite, or logits in place of probabilities."
+        )
+
+
+def _share(hits: int, others: int) -> float:
+    return hits / (hits + others) if hits + others else math.nan
+
+
+def calibration(pain: np.ndarray, probability: np.ndarray) -> tuple[float, float]:
+    """Calibration slope and intercept as the module's docstring says; (NaN, NaN) where undefined.
+
+    `pain` bool (n,), `probability` (n,). Cox 1958, "Two further applications of a model for binary
+    regression"; Van Calster et al. 2016, "A calibration hierarchy for risk models". Chapter 04.
+    """
+    offset = logit(np.clip(probability, CLIP, 1 - CLIP))
+    painful, painless = offset[pain], offset[~pain]
+    if not len(painful) or not len(painless):
+        return math.nan, math.nan
+    if painful.min() >= painless.max() or painless.min() >= painful.max():
+        return math.nan, math.nan  # no finite slope is best
+    free = LogisticRegression(C=np.inf, solver="newton-cholesky", tol=1e-8, max_iter=1000)
+    slope = free.fit(offset[:, None], pain).coef_[0, 0]
+    middle = logit(pain.mean())
+    intercept = brentq(
+        lambda a: expit(a + offset).mean() - pain.mean(),
+        middle - offset.max() - 1e-9,
+        middle - offset.min() + 1e-9,
+    )
+    return float(slope), float(intercept)
+
+
+def by_fold(predictions: pd.DataFrame, column: str = "probability") -> pd.DataFrame:
+    """`score` of each fold: one row a fold, its number in the column `fold`.
+
+    `predictions` has the columns `PREDICTIONS`; `column` is which probability is scored. Chapters
+    04 to 06.
+    """
+    rows = [
+        {"fold": fold} | score(group["pain"], group[column])
+        for fold, group in predictions.groupby("fold")
+    ]
+    return pd.DataFrame(rows)
+
+
+def summary(scores: pd.DataFrame) -> pd.DataFrame:
+    """Mean and sample standard deviation over folds: one row a score, mean, sd and folds.
+
+    `scores` comes from `by_fold`; `folds` counts those in which a score is defined. The paper's
+    Table 1 prints F1 so, and of AUC the mean. Used by chapters 04 to 06.
+    """
+    values = scores[list(SCORES)]
+    table = pd.DataFrame({"mean": values.mean(), "sd": values.std(ddof=1), "folds": values.count()})
+    return table.rename_axis("score")
+
+
+def pooled(predictions: pd.DataFrame, column: str = "probability") -> dict:
+    """`score` of the predictions of all folds as one set.
+
+    Raises MetricError if a frame is predicted twice, as by two runs of one fold. Chapters 04 to 06.
+    """
+    twice = predictions.duplicated(list(KEYS))
+    if twice.any():
+        frame = predictions.loc[twice, list(KEYS)].iloc[0]
+        raise MetricError(
+            f"{int(twice.sum())} frames are predicted more than once, the first is "
+            f"{frame['sequence']} {frame['frame']}: pool one run of each fold."
+        )
+    return score(predictions["pain"], predictions[column])
+
+
+def prior_corrected(
+    probability: np.ndarray, prevalence: float, trained_at: float = 0.5
+) -> np.ndarray:
+    """Probabilities as they would be for the true prevalence of pain, float64 of the same shape.
+
+    `prevalence` is the share of pain among the training folds' frames, `trained_at` the share at
+    which they were drawn, one half by `paincore.training.samples.balanced_draws`. The odds are
+    multiplied by the ratio of both priors' odds (Bayes; Saerens et al. 2002, equation 2.4). Raises
+    MetricError for shares outside 0 to 1. Used by chapter 04.
+    """
+    for share in (prevalence, trained_at):
+        if not 0 < share < 1:
+            raise MetricError(f"a share of pain of {share} leaves a class empty: train on both.")
+    probability = np.asarray(probability, np.float64)
+    painful = probability * prevalence / trained_at
+    painless = (1 - probability) * (1 - prevalence) / (1 - trained_at)
+    return painful / (painful + painless)

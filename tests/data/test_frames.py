@@ -1,0 +1,39 @@
+import pandas as pd
+import pytest
+from pandera.errors import SchemaError, SchemaErrors
+
+from paincore.data.frames import FRAMES, with_derived
+from paincore.data.unbc import list_corpus, read_frames
+
+
+@pytest.fixture
+def frames(miniature) -> pd.DataFrame:
+    return read_frames(list_corpus(miniature.root))[0]
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("au4", 6.0), ("pspi", 17.0), ("state", "fine"), ("subject", "042-ll042"), ("frame", 2)],
+)
+def test_the_table_takes_no_value_outside_its_bounds(frames, column, value):
+    frames.loc[0, column] = value
+    with pytest.raises(SchemaError):
+        FRAMES.validate(frames)
+
+
+def test_the_table_takes_no_column_that_is_not_defined(frames):
+    with pytest.raises(SchemaErrors, match="age"):
+        FRAMES.validate(frames.assign(age=40))
+
+
+def test_pain_is_unknown_where_pspi_is(frames):
+    frames.loc[0, "pspi"] = float("nan")
+    pain = with_derived(frames)["pain"]
+    assert pain.isna().to_list() == [True] + [False] * 11
+    assert pain[1:3].to_list() == [True, True]
+
+
+def test_a_threshold_leaves_the_table_that_it_was_given_alone(frames):
+    stricter = with_derived(frames, threshold=4)
+    assert stricter["pain"].sum() == 1
+    assert frames["pain"].sum() == 2
