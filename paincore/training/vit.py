@@ -3,11 +3,8 @@
 Both are a Hugging Face ViT encoder, dropout and a linear head of two classes on the CLS token;
 class 1 is pain. Pictures enter as uint8 RGB and become (x/255 - 0.5)/0.5 on the model's device.
 Tokens are ordered CLS first, then the patches row by row. What trains is chosen by module, never by
-a parameter's name: names change between releases of transformers. What the paper leaves open is
-decided here and listed in `INFERRED`.
+a parameter's name: names change between releases of transformers.
 """
-
-from typing import NamedTuple
 
 import pandas as pd
 import torch
@@ -19,82 +16,6 @@ from paincore import PaincoreError
 
 DROPOUT = 0.10
 CLASSES = 2
-
-
-class Inference(NamedTuple):
-    """One choice that the paper does not print; `protocol` is paper, released or both."""
-
-    topic: str
-    protocol: str
-    decision: str
-    why: str
-
-
-INFERRED = (
-    Inference(
-        "which blocks",
-        "paper",
-        "the top `unfrozen_layers` of the 12 train their attention",
-        "The paper gives a number of layers only; the authors' notebook freezes from below.",
-    ),
-    Inference(
-        "attention layer",
-        "paper",
-        "its four matrices and biases: query, key, value and output",
-        "Reference [22] of the paper counts all four as multi-head attention.",
-    ),
-    Inference(
-        "LayerNorms",
-        "paper",
-        "all frozen, the final one too",
-        "The paper tunes attention layers and a head; it names nothing else that trains.",
-    ),
-    Inference(
-        "LayerNorms",
-        "released",
-        "those of the unfrozen blocks and the final one train",
-        "The notebook freezes lower blocks whole; above them only names with 'output'.",
-    ),
-    Inference(
-        "embeddings and CLS token",
-        "paper",
-        "patch and position embeddings and the CLS token are frozen",
-        "They are no attention layer. Whatever is below the unfrozen blocks then stays the same.",
-    ),
-    Inference(
-        "embeddings and CLS token",
-        "released",
-        "they train, however few blocks are unfrozen",
-        "The notebook's freezing never reaches them.",
-    ),
-    Inference(
-        "ViViT resolution",
-        "both",
-        "four whole frames side by side: 448 x 448 px and 785 tokens at 224 px a frame",
-        "The paper prints a 2 x 2 grid and no size; the notebook makes 448 x 448.",
-    ),
-    Inference(
-        "ViViT positions",
-        "both",
-        "the 14 x 14 position embeddings repeated 2 x 2; where they train, each for itself",
-        "So the notebook does it. As long as they are frozen, the four frames could come in any "
-        "order: attention has no other way to tell them apart.",
-    ),
-    Inference(
-        "head",
-        "both",
-        "one linear layer on the CLS token after the final LayerNorm, weights from a truncated "
-        "normal of 0.02, bias 0",
-        "The paper prints 'a classification head'; the library's own for a ViT is this layer.",
-    ),
-    Inference(
-        "dropout",
-        "both",
-        "0.10 before the head, none inside the encoder",
-        "The paper prints the first; Google's checkpoint sets none inside.",
-    ),
-)
-"""What the paper leaves open, decided once per protocol. Printed in chapter 04."""
 
 
 class ModelError(PaincoreError, ValueError):

@@ -1,7 +1,6 @@
 import copy
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
@@ -9,7 +8,6 @@ from transformers import ViTConfig, ViTModel
 
 from paincore.training.backbones import load_encoder
 from paincore.training.vit import (
-    INFERRED,
     ModelError,
     PainTransformer,
     freeze,
@@ -298,12 +296,3 @@ def test_a_model_can_be_copied_and_the_copy_draws_the_same():
     twin = copy.deepcopy(model)
     pixels = pixels_for(model)
     assert torch.equal(model(pixels), twin(pixels))
-
-
-def test_each_open_point_is_decided_once_per_protocol():
-    table = pd.DataFrame(INFERRED)
-    assert table.columns.tolist() == ["topic", "protocol", "decision", "why"]
-    assert set(table["protocol"]) == {"paper", "released", "both"}
-    assert not table.duplicated(["topic", "protocol"]).any()
-    both = set(table["topic"][table["protocol"] == "both"])
-    assert not both & set(table["topic"][table["protocol"] != "both"])
