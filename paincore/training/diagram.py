@@ -10,7 +10,7 @@ from paincore.registration.figures import draw_patches
 from paincore.registration.tables import rising_clip
 from paincore.style import MUTED, THIS, may_be_shown, new_figure, show_face, styled
 from paincore.training.configuration import MODELS, Configuration
-from paincore.training.samples import CLIP
+from paincore.training.samples import CLIP_LENGTH
 from paincore.training.tables import count_of, model_of
 from paincore.training.vit import PainTransformer
 
@@ -39,7 +39,7 @@ def models(corpus, store, configurations: list[Configuration]) -> Figure:
         axes.set_axis_off()
         model = model_of(configuration)
         axes.text(0, HEIGHT - 1.2, MODELS[configuration.model], fontweight="bold", va="center")
-        frames = (clip if len(clip) else usable)[-CLIP[configuration.model] :]
+        frames = (clip if len(clip) else usable)[-CLIP_LENGTH[configuration.model] :]
         _draw_input(axes, corpus, store, frames, model)
         _draw_tokens(axes, model)
         _draw_blocks(axes, model)

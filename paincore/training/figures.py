@@ -29,7 +29,7 @@ from paincore.statistics.bootstrap import (
     seeds_of,
 )
 from paincore.style import MUTED, PAIN, PAPER, THIS, new_figure, number, sentence_instead, styled
-from paincore.training.configuration import BATCH
+from paincore.training.configuration import BATCH_SIZE
 from paincore.training.tables import NOT_COMPARED, SHOWN
 
 FOLDS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9")
@@ -91,7 +91,7 @@ def learning_curves(corpus, histories: pd.DataFrame) -> Figure:
     folds = sorted(histories["fold"].unique())
     for column, model in zip(grid.T, models, strict=True):
         column[0].set_title(model)
-        column[1].set_xlabel(f"step (of {BATCH} samples)")
+        column[1].set_xlabel(f"step (of {BATCH_SIZE} samples)")
         column[1].xaxis.set_major_locator(MaxNLocator(integer=True))
         for axes, name in zip(column, KNOWS_NOTHING, strict=True):
             axes.axhline(KNOWS_NOTHING[name], color=PAPER, linestyle="--", lw=0.8)

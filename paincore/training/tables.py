@@ -34,9 +34,9 @@ from paincore.training import samples as sampling
 from paincore.training import vit
 from paincore.training.backbones import load_encoder
 from paincore.training.comparison import VIEWS
-from paincore.training.configuration import ADAM, BATCH, EPOCHS, MODELS, Configuration
+from paincore.training.configuration import ADAM, BATCH_SIZE, EPOCHS, MODELS, Configuration
 from paincore.training.runs import Run, by_setting
-from paincore.training.task import Task, select
+from paincore.training.samples import Task, fold_samples
 
 BASELINES = {
     "landmarks": "66 landmarks",
@@ -59,15 +59,6 @@ NOT_COMPARED = (
 )
 VERDICTS = {"higher": "higher", "lower": "lower", "undecided": "not told apart"}
 STATES = ("trained", "frozen")
-PROTOCOLS = {"paper": "paper", "released": "released notebook", "both": "both"}
-
-
-def inferred_table() -> pd.DataFrame:
-    """What the paper leaves open about the models, and how it is decided: `vit.INFERRED`."""
-    table = pd.DataFrame(vit.INFERRED)
-    table["protocol"] = table["protocol"].map(PROTOCOLS)
-    table["decision"] = table["decision"].str.replace("`", "")  # a table knows no Markdown
-    return table.set_axis(["left open", "protocol", "decided here (inferred)", "because"], axis=1)
 
 
 def settings_table(configuration: Configuration) -> pd.DataFrame:
@@ -78,7 +69,7 @@ def settings_table(configuration: Configuration) -> pd.DataFrame:
         ("attention layers that train", configuration.unfrozen_layers, "one that the paper tries"),
         ("optimiser", adam, "the paper"),
         ("learning rate", scientific(configuration.learning_rate), "one that the paper tries"),
-        ("batch", BATCH, "the paper"),
+        ("batch", BATCH_SIZE, "the paper"),
         ("epochs", EPOCHS, "the paper"),
         ("dropout before the head", f"{vit.DROPOUT:g}", "the paper"),
         ("pain over-sampled", "to half of the draws", "the paper; the half: its authors' notebook"),
@@ -91,7 +82,7 @@ def settings_table(configuration: Configuration) -> pd.DataFrame:
 def model_of(configuration: Configuration, encoder: ViTModel | None = None) -> vit.PainTransformer:
     """The model of a configuration before it is trained, on `encoder` or its own backbone."""
     encoder = encoder or load_encoder(configuration.backbone)
-    frames = sampling.CLIP[configuration.model]
+    frames = sampling.CLIP_LENGTH[configuration.model]
     model = vit.PainTransformer(encoder, frames, torch.Generator())
     vit.freeze(model, configuration.unfrozen_layers, configuration.rules.freezing)
     return model
@@ -131,7 +122,7 @@ def left_out_table(store: FrameStore, configurations: Iterable[Configuration]) -
     """Frames that end a sample of each configuration, and those that end none, by reason."""
     columns = {}
     for configuration in configurations:
-        left = sampling.left_out(
+        left = sampling.unused_frames(
             store.frames, store.usable, configuration.model, configuration.clip_stride
         ).set_index("meaning")["frames"]
         kept = pd.Series({"none: it is the last of a sample": len(store.frames) - left.sum()})
@@ -151,8 +142,8 @@ def draws_table(
     rows = []
     for fold in folds:
         task = Task(store, configuration, fold, seed, torch.device("cpu"))
-        samples = select(task)
-        drawn = sampling.balanced_draws(samples.labels, task.generator("draws 0"))
+        samples = fold_samples(task)
+        drawn = sampling.balanced_sample(samples.labels, task.generator("draws 0"))
         flags = samples.labels, samples.labels[drawn], samples.pain[samples.test]
         rows.append((fold.number, len(samples.train), *(100 * part.mean() for part in flags)))
     return pd.DataFrame(rows, columns=["fold", "samples", "trained", "drawn", "tested"])
@@ -179,7 +170,7 @@ def training_table(runs: Sequence[Run]) -> pd.DataFrame:
         rows.append(
             {
                 "model": MODELS[one.model],
-                "frames a sample": f"{sampling.CLIP[one.model]}",
+                "frames a sample": f"{sampling.CLIP_LENGTH[one.model]}",
                 "attention layers that train": f"{one.unfrozen_layers}",
                 "samples": from_to([each["train_samples"] for each in own]),
                 "steps": from_to([each["steps"] for each in own]),

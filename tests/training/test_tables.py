@@ -58,12 +58,6 @@ def test_half_of_the_attention_trains_with_six_layers():
     assert cell == "14,174,208 trained, 14,174,208 frozen"
 
 
-def test_every_choice_of_the_models_is_listed_with_its_protocol():
-    table = description.inferred_table()
-    assert {"dropout", "ViViT positions", "LayerNorms"} <= set(table["left open"])
-    assert set(table["protocol"]) == {"paper", "released notebook", "both"}
-
-
 def test_settings_are_those_of_the_configuration():
     table = description.settings_table(configure(learning_rate=2e-5, unfrozen_layers=4))
     values = table.set_index("setting")["value"]
