@@ -36,7 +36,7 @@ from paincore.style import (
     sentence_instead,
     styled,
 )
-from paincore.training.configuration import BATCH, MODELS
+from paincore.training.configuration import BATCH_SIZE, MODELS
 from paincore.training.runs import Run
 from paincore.training.tables import SHOWN, estimate_of
 
@@ -98,7 +98,7 @@ def learning_curves(corpus, runs: Iterable[Run]) -> Figure:
             axes.grid(axis="y")
     for model, (above, below) in zip(models, grid.T, strict=True):
         above.set_title(MODELS[model])
-        below.set_xlabel(f"step (of {BATCH} samples)")
+        below.set_xlabel(f"step (of {BATCH_SIZE} samples)")
         below.xaxis.set_major_locator(MaxNLocator(integer=True))
     name_folds(figure, colours, Line2D([], [], label="knows nothing", **CHANCE))
     return figure

@@ -37,9 +37,9 @@ from paincore.training import vit
 from paincore.training.backbones import load_encoder
 from paincore.training.baselines import FEATURES
 from paincore.training.comparison import COMPARED, VIEWS
-from paincore.training.configuration import ADAM, BATCH, EPOCHS, MODELS, Configuration
+from paincore.training.configuration import ADAM, BATCH_SIZE, EPOCHS, MODELS, Configuration
 from paincore.training.runs import Run, by_setting
-from paincore.training.task import Task, select
+from paincore.training.samples import Task, fold_samples
 
 SHOWN = {"f1": "F1", "auc": "AUC"}
 OTHERS = ("average_precision", "precision", "recall")
@@ -53,7 +53,7 @@ def parameters_table(configurations: Iterable[Configuration]) -> pd.DataFrame:
         with torch.device("meta"):  # shapes without values
             full = ViTModel(ViTConfig(), add_pooling_layer=False)
         for place, encoder in (("here", load_encoder(one.backbone)), ("on ViT-B/16", full)):
-            model = vit.PainTransformer(encoder, sampling.CLIP[one.model], torch.Generator())
+            model = vit.PainTransformer(encoder, sampling.CLIP_LENGTH[one.model], torch.Generator())
             vit.freeze(model, one.unfrozen_layers, one.rules.freezing)
             side, patch = encoder.config.image_size, encoder.config.patch_size
             shape = {"image": f"{side} x {side} px", "tokens": f"{(side // patch) ** 2 + 1}"}
@@ -76,7 +76,7 @@ def settings_table() -> pd.DataFrame:
         "Adam's β": f"{first:g} and {second:g}",
         "Adam's ε": scientific(ADAM["eps"]),
         "weight decay": f"{ADAM['weight_decay']:g}",
-        "batch": BATCH,
+        "batch": BATCH_SIZE,
         "epochs": EPOCHS,
         "dropout before the head": vit.DROPOUT,
     }
@@ -87,7 +87,7 @@ def left_out_table(store: FrameStore, configurations: Iterable[Configuration]) -
     """Frames that end a sample of each configuration, and those that end none, by reason."""
     columns = {}
     for one in configurations:
-        counts = sampling.left_out(store.frames, store.usable, one.model, one.clip_stride)
+        counts = sampling.unused_frames(store.frames, store.usable, one.model, one.clip_stride)
         columns[MODELS[one.model]] = counts.set_index("meaning")["frames"]
     table = pd.DataFrame(columns)
     table.loc["none: it is the last of a sample"] = len(store.frames) - table.sum()
@@ -103,8 +103,8 @@ def balance_table(
     rows = {}
     for fold in folds:
         task = Task(store, configuration, fold, seed, torch.device("cpu"))
-        samples = select(task)
-        balanced = sampling.balanced_draws(samples.labels, task.generator("draws 0"))
+        samples = fold_samples(task)
+        balanced = sampling.balanced_sample(samples.labels, task.generator("draws 0"))
         rows[fold.number] = {
             "training samples": 100 * samples.labels.mean(),
             "balanced training samples": 100 * samples.labels[balanced].mean(),
