@@ -9,7 +9,6 @@ import platform
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -75,8 +74,12 @@ def train_task(task: Task, results: Path, keep_weights: bool, show_progress: boo
         run = open_run(folder)
         if run.weights or not keep_weights:
             return run
-    with _one_thread(task.device):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1 if task.device.type == "cpu" else threads)
+    try:
         return _train(task, folder, results / "cache", keep_weights, show_progress)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _train(task: Task, folder: Path, cache: Path, keep_weights: bool, show_progress: bool) -> Run:
@@ -323,18 +326,6 @@ def best_device(name: str | None) -> torch.device:
     if name and name.startswith("cuda") and not torch.cuda.is_available():
         raise TrainingError(f"no GPU for device {name!r} on this machine. Use cpu.")
     return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
-
-
-@contextmanager
-def _one_thread(device: torch.device) -> Iterator[None]:
-    """One thread for PyTorch on a CPU, and after that as many as before."""
-    before = torch.get_num_threads()
-    if device.type == "cpu":
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _environment(task: Task, clock: list[float]) -> dict:

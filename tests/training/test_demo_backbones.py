@@ -9,8 +9,6 @@ import pytest
 import torch
 from transformers import ViTModel
 
-from paincore.registration.backends import load_backend
-from paincore.registration.faces import find_faces, read_picture
 from paincore.training.backbones import BACKBONES, DEMO
 from synthpain.people import draw_people
 from synthpain.temperament import generator
@@ -19,12 +17,10 @@ from tools.make_backbones import (
     MOVES,
     TARGETS,
     Plan,
-    both_views,
     draw_movements,
     make_backbone,
     make_backbones,
     pretraining_person,
-    shrunk,
 )
 
 NAMES = ("movement", "general")
@@ -98,16 +94,6 @@ def test_pretraining_people_are_in_no_corpus():
     assert not states & {
         str(generator(4, "pretraining person", i).bit_generator.state) for i in range(800)
     }
-
-
-def test_both_views_are_those_that_the_corpus_gets(drawn_corpus):
-    """The crop of the landmarker's mesh equals what the backend `none` finds by itself."""
-    row = next(drawn_corpus.frames.query("state == 'ok'").iloc[5:].itertuples())
-    picture = read_picture(drawn_corpus.root, row, "landmarker")
-    seen = both_views(picture.image)
-    for view, name in enumerate(("landmarker", "none")):
-        (face,) = find_faces([picture], load_backend(name), 224)
-        assert (seen[view] == shrunk(face.view.image)).all()
 
 
 @pytest.mark.parametrize("kind", NAMES)

@@ -33,20 +33,6 @@ def kept(feed, store, folder, backbone="weights"):
     return feed
 
 
-def test_images_are_shrunk_by_area_and_made_once(store, tmp_path, monkeypatch):
-    small = images_at(store, 16, tmp_path)
-    expected = [cv2.resize(image, (16, 16), interpolation=cv2.INTER_AREA) for image in store.images]
-    assert (small == np.stack(expected)).all()
-    (path,) = tmp_path.glob("*.npy")
-    stamp = path.stat().st_ino
-    images_at(store, 16, tmp_path)
-    assert path.stat().st_ino == stamp
-    assert images_at(store, 48, tmp_path) is store.images
-    monkeypatch.setattr(files, "ENGINE_VERSION", -1)
-    images_at(store, 16, tmp_path)
-    assert len(list(tmp_path.glob("*.npy"))) == 2
-
-
 @pytest.mark.parametrize("model", ["vit", "vivit"])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_kept_states_are_those_computed_live(store, tmp_path, model, precision):
@@ -84,12 +70,6 @@ def test_frozen_states_carry_no_gradient_and_trained_embeddings_do(store):
     for depth in (3, None):
         feed = fed(store, depth)
         assert feed.hidden(feed.read(np.array([0]))).requires_grad == (depth is None)
-
-
-def test_states_larger_than_the_folder_may_be_are_not_kept(store, tmp_path, monkeypatch):
-    monkeypatch.setattr(feeding, "CACHE_LIMIT", 1000)
-    assert kept(fed(store, 5), store, tmp_path).kept is None
-    assert not list(tmp_path.iterdir())
 
 
 def test_what_was_used_longest_ago_makes_room(store, tmp_path, monkeypatch):
@@ -139,3 +119,11 @@ def test_states_of_something_else_are_others(store, tmp_path, change, monkeypatc
         monkeypatch.setattr(files, "ENGINE_VERSION", -1)
     kept(other, store, tmp_path, "others" if change == "backbone" else "weights")
     assert len(list(tmp_path.glob("*.npy"))) == 2
+
+
+def test_images_are_shrunk_by_area_and_kept(store, tmp_path):
+    small = images_at(store, 16, tmp_path)
+    expected = [cv2.resize(image, (16, 16), interpolation=cv2.INTER_AREA) for image in store.images]
+    assert (small == np.stack(expected)).all()
+    assert len(list(tmp_path.glob("*.npy"))) == 1
+    assert images_at(store, 48, tmp_path) is store.images

@@ -1,6 +1,5 @@
 import re
 import shutil
-import threading
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +12,6 @@ from torch import nn
 
 from paincore import PaincoreError, files
 from paincore.folds.designs import Fold
-from paincore.training import feed as feeding
 from paincore.training.backbones import load_encoder
 from paincore.training.configuration import configure
 from paincore.training.runs import open_run
@@ -134,21 +132,6 @@ def test_a_fold_alone_equals_the_fold_in_a_sweep_to_the_bit(store, fold, tmp_pat
     assert torch.get_num_threads() == 2
 
 
-def test_a_training_is_the_same_in_any_thread_and_beside_another(store, fold, tmp_path):
-    names = ["one", "other"]
-    found = {}
-
-    def work(name):
-        found[name] = train(store, fold, tmp_path / name, mixup_alpha=0.4)
-
-    threads = [threading.Thread(target=work, args=(name,)) for name in names]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert equal(found["one"], found["other"])
-
-
 def test_kept_weights_give_the_stored_probabilities(trained, store):
     run, _ = trained
     model = trained_model(run)
@@ -168,16 +151,6 @@ def test_dropout_is_live_at_test_in_the_released_protocol_alone(store, fold, tmp
     with torch.inference_mode():
         probability = model(model.pixels(frames)).softmax(1)[:, 1].numpy()
     assert np.abs(probability - run.predictions["probability"]).max() > 1e-3
-
-
-def test_a_cache_of_frozen_states_changes_no_decision(store, fold, tmp_path, monkeypatch):
-    cached = train(store, fold, tmp_path / "cached")
-    monkeypatch.setattr(feeding, "CACHE_LIMIT", 0)
-    live = train(store, fold, tmp_path / "live")
-    assert list((tmp_path / "cached" / "cache").glob("hidden-*.npy"))
-    assert not list((tmp_path / "live" / "cache").glob("hidden-*.npy"))
-    probabilities = cached.predictions["probability"], live.predictions["probability"]
-    np.testing.assert_allclose(*probabilities, atol=1e-3)
 
 
 def test_a_loss_that_is_not_finite_stops_with_step_and_rate(store, fold, tmp_path):

@@ -126,17 +126,6 @@ def test_what_a_gpu_compiles_is_one_graph_and_gives_the_same_gradients():
     torch.testing.assert_close(*gradients, atol=1e-6, rtol=1e-4)
 
 
-def test_eager_attention_gives_the_same_logits_and_a_map_a_block(model):
-    pixels = pixels_for(model)
-    logits = model(pixels)
-    model.encoder.set_attn_implementation("eager")
-    torch.testing.assert_close(model(pixels), logits, rtol=0, atol=1e-5)
-    maps = model.encoder(pixels, output_attentions=True).attentions
-    tokens = 1 + 36 * model.frames
-    assert [m.shape for m in maps] == [(3, 4, tokens, tokens)] * 12
-    assert max(m.max() for m in maps) > 5 / tokens  # the attention of these tests does choose
-
-
 @pytest.mark.parametrize("freezing", PROTOCOLS)
 @pytest.mark.parametrize("unfrozen", [1, 6, 12])
 def test_an_optimiser_step_moves_what_the_protocol_trains_and_nothing_else(unfrozen, freezing):
