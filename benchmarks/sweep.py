@@ -13,7 +13,7 @@ profile for all.
   the cache: the wall time of trainings less what they spent in training and testing, a run.
 - `kills`: `paincore sweep` on two workers is killed (SIGKILL, the whole process group) at random
   moments, and started again each time. A kill is recovered from if every run that it leaves equals
-  the uninterrupted one to the bit; none is if the table at the end does not.
+  the uninterrupted one to the bit; none is if the runs at the end do not.
 """
 
 import argparse
@@ -43,7 +43,6 @@ from paincore.training.runs import open_run, read_runs
 from paincore.training.sweep import Sweep
 
 PROFILE = "smoke"
-CLOCKS = ["seconds", "started"]  # the columns in which runs of one key may differ
 EXAMPLES = 40  # runs over which overhead is averaged
 START = 15  # seconds within which a sweep starts, and its first run ends
 
@@ -92,7 +91,7 @@ def search_seconds(results: Path, profile: str, model: str | None, workers: int)
         ablate(sweep, store, folds, study.starts(model))
         seconds = time.perf_counter() - start
     runs = read_runs(results).runs
-    print(f"{workers} workers: {len(runs)} runs, {runs['seconds'].sum():.0f} s in them")
+    print(f"{workers} workers: {len(runs)} runs, {sum(run.seconds for run in runs):.0f} s in them")
     return seconds
 
 
@@ -140,9 +139,9 @@ def kill_and_resume(
         moment = time.perf_counter() - begun
         print(f"kill {number} after {moment:.1f} s: {there} runs, {wrong} differ", flush=True)
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    one, other = (table_of(folder) for folder in (results, reference))
-    same = one.equals(other) and differing(results, reference) == 0
-    print(f"the table of {len(one)} runs equals that of the uninterrupted sweep: {same}")
+    one, other = (read_runs(folder).runs for folder in (results, reference))
+    same = len(one) == len(other) and differing(results, reference) == 0
+    print(f"the {len(one)} runs equal those of the uninterrupted sweep: {same}")
     return recovered if same else 0
 
 
@@ -175,15 +174,11 @@ def kill(process: subprocess.Popen) -> None:
     process.wait()
 
 
-def table_of(results: Path) -> pd.DataFrame:
-    return read_runs(results).runs.drop(columns=CLOCKS)
-
-
 def differing(results: Path, reference: Path) -> int:
     """How many runs of one folder are not, to the bit, those of the other."""
     found = 0
-    for key in read_runs(results).runs["key"]:
-        one, other = (open_run(folder / "runs" / key) for folder in (results, reference))
+    for one in read_runs(results).runs:
+        other = open_run(reference / "runs" / one.folder.name)
         same = (
             (one.folder / "metrics.json").read_bytes()
             == (other.folder / "metrics.json").read_bytes()

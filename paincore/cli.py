@@ -107,9 +107,7 @@ def register(
     size: Annotated[int, typer.Option(min=16, help="Side of a stored picture, in pixels.")] = 224,
     results: Results = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes (default: cores).")] = None,
-    scheduler: Annotated[
-        str | None, typer.Option(help="Address of a dask scheduler, or slurm, pbs, lsf, sge.")
-    ] = None,
+    scheduler: Annotated[str | None, typer.Option(help="Address of a dask scheduler.")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda, for prnet.")] = "cpu",
 ) -> None:
     """Register a corpus into a frame store: every face frontal; resumes after a kill."""
@@ -133,9 +131,7 @@ def sweep(
     data_root: DataRoot = None,
     results: Results = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1.")] = None,
-    scheduler: Annotated[
-        str | None, typer.Option(help="Address of a dask scheduler, or slurm, pbs, lsf, sge.")
-    ] = None,
+    scheduler: Annotated[str | None, typer.Option(help="Address of a dask scheduler.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes (default: cores).")] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="Seeds of each run.")] = None,
     path: Annotated[str, typer.Option(help="greedy, or paper: its own best values.")] = "greedy",
@@ -178,19 +174,20 @@ def runs(
     ] = False,
 ) -> None:
     """List what has been trained: a line a configuration, F1 and AUC over its folds."""
-    from paincore.training import runs_tables as description
+    from paincore.training import runs_tables
     from paincore.training.runs import read_runs
 
-    table, left_out = read_runs(results)
+    found, left_out = read_runs(results)
+    table = runs_tables.runs_table(found)
     wanted = {"model": model, "unfrozen_layers": layers, "learning_rate": rate, "sam": sam}
     wanted |= {"mixup_alpha": mixup, "backbone": backbone, "design": design}
-    shown = table if every else description.latest_engine(table)
+    shown = table if every else runs_tables.latest_engine(table)
     older = len(table) - len(shown)
-    shown = description.selected(shown, wanted)
+    shown = runs_tables.selected(shown, wanted)
     if len(shown):
-        form = description.each_table if each else description.configurations_table
+        form = runs_tables.each_run if each else runs_tables.each_configuration
         console.print(_table_of(form(shown)))
-        console.print(f"all of them: {description.what_all_share(shown)}", soft_wrap=True)
+        console.print(f"all of them: {runs_tables.what_all_share(shown)}", soft_wrap=True)
     console.print(f"{len(shown)} of {len(table)} runs")
     if older:
         console.print(f"{older} are of another engine or torch: --all lists them")
@@ -204,11 +201,12 @@ def export_results(
     results: Results = None,
 ) -> None:
     """Write the scores of each configuration over its folds: aggregates alone, free to pass on."""
-    from paincore.training import runs_tables as description
+    from paincore.training import runs_tables
     from paincore.training.runs import read_runs
 
-    table, left_out = read_runs(results)
-    path = description.write_results(description.latest_engine(table), out)
+    found, left_out = read_runs(results)
+    table = runs_tables.latest_engine(runs_tables.runs_table(found))
+    path = runs_tables.write_results(table, out)
     console.print(f"Scores over folds, nothing of a person: {path}", soft_wrap=True)
     for sentence in left_out:
         console.print(f"left out: {sentence}", soft_wrap=True, markup=False)

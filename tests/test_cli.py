@@ -13,7 +13,7 @@ from paincore.data.corpus import index
 from paincore.manifest import load_manifest
 from paincore.training.sweep import Failure
 from synthpain.corpus import pixels_sha256
-from tests.training.test_runs import simulate
+from tests.helpers.trainable import simulate
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from paincore.folds.designs import Fold
 from paincore.registration.framestore import FrameStore
 from paincore.training.configuration import Configuration
 from paincore.training.runs import Run, RunError, open_run, runs_folder
+from paincore.training.samples import Task
 from paincore.training.sweep import Failure, Sweep, keeps_weights
-from paincore.training.task import Task
 
 STEPS = (layer_trials, rate_trials, last_trials)
 

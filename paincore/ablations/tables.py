@@ -15,7 +15,7 @@ from paincore import paper
 from paincore.ablations.search import STEPS, Ablation
 from paincore.statistics.bootstrap import LEVEL, CorrectedT, always_pain, corrected_t, fold_values
 from paincore.style import bracket, from_to, mean_sd, number, scientific, signed
-from paincore.training.configuration import BATCH, MODELS, Configuration
+from paincore.training.configuration import BATCH_SIZE, MODELS, Configuration
 
 TITLES = {"layers": "layers", "rate": "learning rate", "sam": "SAM", "mixup": "Mixup"}
 STARTED_FROM = ("sam", "mixup")  # steps shown beside the configuration that they were added to
@@ -193,7 +193,7 @@ def _effect(one: Tried, without: Tried) -> str:
 
 def paper_steps() -> int:
     """Optimiser steps of an epoch of the paper: four of five folds in batches (section 4)."""
-    return int(np.ceil(paper.FRAMES * (paper.FOLDS - 1) / paper.FOLDS / BATCH))
+    return int(np.ceil(paper.FRAMES * (paper.FOLDS - 1) / paper.FOLDS / BATCH_SIZE))
 
 
 def moves(ablation: Ablation) -> pd.DataFrame:

@@ -19,7 +19,7 @@ from paincore.manifest import ROOT
 from paincore.registration.framestore import FrameStore
 from paincore.training import backbones as encoders
 from paincore.training import samples as sampling
-from paincore.training.feed import pictures_at
+from paincore.training.feed import images_at
 from paincore.training.runs import Run
 from paincore.training.train import trained_model
 from paincore.training.vit import PainTransformer
@@ -93,14 +93,14 @@ def explain(run: Run, store: FrameStore, results: str | Path | None = None) -> E
             "Register the corpus at that size or larger."
         )
     cache = Path(results or ROOT / "results") / "cache"
-    pictures = pictures_at(store, model.image_size, cache)
+    pictures = images_at(store, model.image_size, cache)
     return Explained(run, model, store, _rows(run, store), pictures)
 
 
 def _rows(run: Run, store: FrameStore) -> np.ndarray:
     """The store's rows of each test sample: those that end at the frames of the predictions."""
     config = run.configuration
-    every = sampling.samples(store.frames, store.usable, config.model, config.clip_stride)
+    every = sampling.sample_rows(store.frames, store.usable, config.model, config.clip_stride)
     ends = pd.MultiIndex.from_frame(store.frames.iloc[every[:, -1]][KEYS])
     places = ends.get_indexer(pd.MultiIndex.from_frame(run.predictions[KEYS]))
     if (places < 0).any():
@@ -131,7 +131,7 @@ def control(explained: Explained, which: str) -> Explained:
     seed = run.rests_on["seed"]
     encoder = encoders.load_encoder(run.configuration.backbone, seed)
     if which == "random":
-        encoder = encoders._random_encoder(encoder.config, seed)
+        encoder = encoders.random_encoder(encoder.config, seed)
     generator = torch.Generator().manual_seed(seed)
     model = PainTransformer(encoder, explained.model.frames, generator)
     return replace(explained, model=model.eval())

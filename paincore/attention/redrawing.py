@@ -160,7 +160,7 @@ def _outcome(unchanged: Face, face: Face, change: Change, backend: Backend, job:
 
 
 def shrunk(picture: np.ndarray, size: int) -> np.ndarray:
-    """As `paincore.training.feed.pictures_at` shrinks a store."""
+    """As `paincore.training.feed.images_at` shrinks a store."""
     if size == len(picture):
         return picture
     return cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)

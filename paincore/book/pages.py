@@ -129,13 +129,16 @@ Made on: {"; and on: ".join(machines)}.
 
 def prepare_for_reading(book: nbformat.NotebookNode, inputs: dict, banner: str) -> None:
     """Make an executed chapter a page: the banner under its title, injected parameters folded,
-    words for its figures, no widget that needs a kernel; and note what it was made from."""
+    words for its figures, no widget that needs a kernel, images found from the book's folder; and
+    note what it was made from."""
     title, _, rest = book.cells[0].source.partition("\n")
     book.cells[0].source = f"{title}\n\n{banner}{rest}"
     for cell in book.cells:
         if "injected-parameters" in cell.metadata.get("tags", []):
             cell.metadata["tags"].append("hide-input")
             cell.metadata["mystnb"] = {"code_prompt_show": "What was set in this run"}
+        if cell.cell_type == "markdown":  # notebooks lie beside the book, pages within it
+            cell.source = cell.source.replace("](../book/", "](../")
     _keep_rendered_widgets(book)
     _describe_figures(book)
     _lighten_pictures(book)

@@ -16,8 +16,7 @@ from paincore.results.contrasts import Contrast
 from paincore.ablations.search import Ablation, Nested
 from paincore.folds.designs import Fold
 from paincore.registration.framestore import FrameStore
-from paincore.training.runs import SECONDS
-from paincore.training.samples import CLIP
+from paincore.training.samples import CLIP_LENGTH
 from paincore.statistics.bootstrap import LEVEL, CorrectedT, Optimism, bootstrap, difference, fold_values, interval, on_shared_frames, optimism, pooled_value, sd_factors
 from paincore.training.tables import SHOWN
 from paincore.style import MINUS, bracket, mean_sd, number, signed
@@ -192,7 +191,7 @@ def clips_table(ablations: Mapping[str, Ablation]) -> pd.DataFrame:
     rows = [
         {
             "model": f"{MODELS[model]}-1",
-            "frames in a sample": f"{CLIP[model]}",
+            "frames in a sample": f"{CLIP_LENGTH[model]}",
             "clip stride": f"{one.rate.clip_stride}",
             "attention layers that train": f"{one.rate.unfrozen_layers}",
             "learning rate": power(one.rate.learning_rate),
@@ -328,7 +327,7 @@ def nested_cost(ablations: Mapping[str, Ablation], folds: int, seeds: int) -> pd
     for model, one in ablations.items():
         trainings = folds * ((folds - 1) * len(one.trials) + 1) * seeds
         runs = [run for runs in one.runs.values() for run in runs]
-        seconds = np.mean([sum(run.environment[name] for name in SECONDS) for run in runs])
+        seconds = np.mean([run.seconds for run in runs])
         cells = (f"{trainings:,}", f"{seconds:.1f}", f"{trainings * seconds / 60:,.0f}")
         rows.append((MODELS[model], *cells))
     columns = ["model", "trainings", "seconds each", "minutes, one at a time"]

@@ -184,7 +184,7 @@ def prior_corrected(
     """Probabilities as they would be for the true prevalence of pain, float64 of the same shape.
 
     `prevalence` is the share of pain among the training folds' frames, `trained_at` the share at
-    which they were drawn, one half by `paincore.training.samples.balanced_draws`. The odds are
+    which they were drawn, one half by `paincore.training.samples.balanced_sample`. The odds are
     multiplied by the ratio of both priors' odds (Bayes; Saerens et al. 2002, equation 2.4). Raises
     MetricError for shares outside 0 to 1. Used by chapter 04.
     """

@@ -5,11 +5,9 @@ not read and no code comes with a model. A file must hold the encoder's tensors,
 others but ImageNet's own head, each of the size that its settings say.
 """
 
-import contextlib
 import copy
 import hashlib
 import json
-from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -24,8 +22,8 @@ from transformers.models.vit.modeling_vit import ViTModel
 from transformers.utils import logging as transformers_logging
 
 from paincore import PaincoreError
-from paincore.files import digest_of
-from paincore.manifest import ASSETS, AssetError, fetch, load_manifest
+from paincore.files import digest_of, state_of
+from paincore.manifest import ASSETS, fetch
 
 LAYERS = 12
 DEMO = {
@@ -40,18 +38,14 @@ DEMO = {
 
 BACKBONES = Path(__file__).parent / "weights"
 DEMO_BACKBONES = ("movement", "general")
-IMAGENET, IMAGENET_ASSET = "google/vit-base-patch16-224", "vit-b16"
+IMAGENET = "google/vit-base-patch16-224"
+IMAGENET_HEAD = ("classifier.", "pooler.dense.")  # tensors beside the encoder's, not used here
 
-# What a checkpoint may hold beyond the encoder: ImageNet's own head, which nothing here uses.
-IMAGENET_HEAD = {
-    f"{prefix}{layer}.{part}"
-    for prefix in ("", "vit.")
-    for layer in ("classifier", "pooler.dense")
-    for part in ("weight", "bias")
-}
-
-# The settings that make an encoder; the others of a config.json change nothing or are INFERRED.
+# The settings that make an encoder: of a config.json the others are not read.
 ARCHITECTURE = (*DEMO, "hidden_act", "layer_norm_eps", "num_channels", "qkv_bias")
+
+# Its table of a file's tensors is read by `_check_tensors`.
+transformers_logging.disable_progress_bar()
 
 
 class BackboneError(PaincoreError):
@@ -64,180 +58,32 @@ def load_encoder(backbone: str, seed: int = 0, assets: Path = ASSETS) -> ViTMode
     `backbone` is "movement" or "general" (the demo's), "random" (the demo's architecture, weights
     drawn from `seed`), "google/vit-base-patch16-224" (fetched into `assets` at the manifest's
     revision), or a folder with config.json and model.safetensors. No global generator is touched.
-    Raises BackboneError naming what is missing, too much or not of 12 blocks, and what to do.
-    Source: section 3 of the paper. Used in chapter 04.
+    Raises BackboneError naming what is missing, too much or not of 12 blocks, and what to do, and
+    AssetError where ImageNet's weights cannot be fetched. Source: section 3 of the paper.
     """
-    config, weights = _backbone(backbone, assets)
+    config, weights = _find(backbone, assets)
     if weights is None:
-        return _random_encoder(config, seed)
-    kept = _pretrained(weights, _state(weights), config.to_json_string())
-    return _copied(kept, copy.copy(kept.config))
+        return random_encoder(config, seed)
+    return copy.deepcopy(_pretrained(weights, state_of(weights), config.to_json_string()))
 
 
-def _copied(module: nn.Module, config: ViTConfig) -> nn.Module:
-    """A copy with its own parameters and hooks, and with `config` for its settings.
+def backbone_digest(backbone: str, seed: int = 0, assets: Path = ASSETS) -> str:
+    """SHA-256 of the backbone's architecture and weights, or of its seed if they are random.
 
-    As `copy.deepcopy` makes it, in a tenth of its 16 ms.
+    Raises BackboneError as `load_encoder`.
     """
-    new = copy.copy(module)
-    own = vars(new)
-    own |= {name: value.copy() for name, value in own.items() if isinstance(value, dict)}
-    if "config" in own:
-        own["config"] = config
-    for name, parameter in module.named_parameters(recurse=False):
-        values = parameter.detach().clone()
-        new.register_parameter(name, nn.Parameter(values, parameter.requires_grad))
-    for name, child in module.named_children():
-        new.add_module(name, _copied(child, config))
-    return new
-
-
-# Kept, since transformers takes 80 ms to check and place what a copy does in 2.
-@lru_cache(maxsize=1)
-def _pretrained(weights: Path, state: tuple, settings: str) -> ViTModel:
-    """The encoder of a file of weights in a `_state`, which nobody may change."""
-    config = ViTConfig(**json.loads(settings))
-    try:
-        tensors = load_file(weights)
-    except (OSError, SafetensorError) as error:
-        raise BackboneError(
-            f"{weights} is damaged ({error}). Delete it and get it again."
-        ) from error
-    with _quiet(), torch.random.fork_rng(devices=[]):  # transformers draws what is missing
-        encoder, report = ViTModel.from_pretrained(
-            None,
-            config=config,
-            state_dict=tensors,
-            add_pooling_layer=False,
-            attn_implementation="sdpa",
-            dtype=torch.float32,
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-        )
-    _check_tensors(weights, report)
-    return encoder.eval()
-
-
-def fingerprint(backbone: str, seed: int = 0, assets: Path = ASSETS) -> str:
-    """SHA-256 of the backbone's architecture and weights, or of its seed if they are drawn.
-
-    Raises BackboneError as `load_encoder`. Used by the runs of chapter 04.
-    """
-    config, weights = _backbone(backbone, assets)
+    config, weights = _find(backbone, assets)
     architecture = {name: getattr(config, name) for name in ARCHITECTURE}
     if weights is None:
-        drawn = json.dumps(architecture | {"seed": seed}, sort_keys=True)
-        return hashlib.sha256(drawn.encode()).hexdigest()
+        seeded = json.dumps(architecture | {"seed": seed}, sort_keys=True)
+        return hashlib.sha256(seeded.encode()).hexdigest()
     digest = digest_of(weights)
     digest.update(json.dumps(architecture, sort_keys=True).encode())
     return digest.hexdigest()
 
 
-def _state(path: Path) -> tuple[int, int]:
-    """What changes when a file does."""
-    file = path.stat()
-    return file.st_mtime_ns, file.st_size
-
-
-def _backbone(backbone: str, assets: Path) -> tuple[ViTConfig, Path | None]:
-    """The backbone's settings, and its file of weights unless they are drawn."""
-    if backbone == "random":
-        return ViTConfig(**DEMO), None
-    if backbone == IMAGENET:
-        return ViTConfig(), _imagenet_weights(assets)
-    folder = BACKBONES / backbone if backbone in DEMO_BACKBONES else Path(backbone).expanduser()
-    if not folder.is_dir():
-        known = ", ".join((*DEMO_BACKBONES, "random", IMAGENET))
-        raise BackboneError(
-            f"backbone {backbone!r}: {folder} is no folder. There are {known}, or give the path of "
-            "a folder with config.json and model.safetensors."
-        )
-    settings = folder / "config.json"
-    state = _state(settings) if settings.is_file() else None
-    return _read_config(settings, state), _weights_of(folder)
-
-
-def _imagenet_weights(assets: Path) -> Path:
-    try:
-        return fetch(IMAGENET_ASSET, assets=assets)
-    except AssetError as error:
-        source = load_manifest().assets[IMAGENET_ASSET].sources[0]
-        raise BackboneError(
-            f"{IMAGENET} is not here: {error}. It is model.safetensors of that repository on the "
-            f"Hugging Face hub at revision {source.revision}; or name a local folder with "
-            "config.json and model.safetensors as the backbone."
-        ) from error
-
-
-def _weights_of(folder: Path) -> Path:
-    weights = folder / "model.safetensors"
-    if weights.is_file():
-        return weights
-    pickles = [path.name for path in folder.iterdir() if path.suffix in (".bin", ".pt", ".pth")]
-    reason = f"; {pickles[0]} is a pickle, which could run code, and is not read" if pickles else ""
-    raise BackboneError(
-        f"{folder} has no model.safetensors{reason}. Write it with transformers' save_pretrained."
-    )
-
-
-@lru_cache(maxsize=8)
-def _read_config(path: Path, state: tuple | None) -> ViTConfig:
-    """The settings in a config.json in a `_state`, which nobody may change.
-
-    Raises BackboneError naming the one that does not fit.
-    """
-    try:
-        raw = json.loads(path.read_text("utf-8"))
-        config = ViTConfig(**{name: raw[name] for name in ARCHITECTURE if name in raw})
-        kind = raw.get("model_type")
-        fault = _fault(config) if kind == "vit" else f"model_type is {kind!r} instead of 'vit'"
-    except (OSError, ValueError, TypeError, AttributeError, StrictDataclassError) as error:
-        raise BackboneError(
-            f"{path} cannot be read as a ViT's settings: {error}. Put back the one that "
-            "save_pretrained wrote beside the weights."
-        ) from error
-    if fault:
-        raise BackboneError(f"{path}: {fault}. Choose a backbone that fits.")
-    return config
-
-
-def _fault(config: ViTConfig) -> str:
-    """Why this encoder is not one for the paper's models; empty if it is."""
-    wholes, parts = ("image_size", "hidden_size"), ("patch_size", "num_attention_heads")
-    sizes = {name: getattr(config, name) for name in (*wholes, *parts)}
-    for name, size in sizes.items():
-        if not isinstance(size, int) or size < 1:
-            return f"{name} is {size!r} instead of one number above 0"
-    for whole, part in zip(wholes, parts, strict=True):
-        if sizes[whole] % sizes[part]:
-            return f"{part} {sizes[part]} does not divide {whole} {sizes[whole]}"
-    for name, needed in (("num_hidden_layers", LAYERS), ("num_channels", 3)):
-        if getattr(config, name) != needed:
-            return f"{name} is {getattr(config, name)}; the paper's models have {needed}"
-    return "" if config.hidden_act in ACT2FN else f"unknown hidden_act {config.hidden_act!r}"
-
-
-def _check_tensors(weights: Path, report: dict) -> None:
-    """Raise BackboneError unless the file held the encoder's tensors and no strange ones."""
-    faults = {
-        "missing": report["missing_keys"],
-        "too much": set(report["unexpected_keys"]) - IMAGENET_HEAD,
-        "of another size": {name for name, *_ in report["mismatched_keys"]},
-    }
-    parts = []
-    for fault, names in faults.items():
-        if names:
-            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-            parts.append(f"{fault}: {', '.join(sorted(names)[:3])}{more}")
-    if parts:
-        raise BackboneError(
-            f"{weights} does not hold the encoder that its settings describe ({'; '.join(parts)}). "
-            "Give a ViT saved by transformers' save_pretrained, with its own config.json."
-        )
-
-
-def _random_encoder(config: ViTConfig, seed: int) -> ViTModel:
-    """An encoder with transformers' own distributions, drawn from `seed` and nothing shared."""
+def random_encoder(config: ViTConfig, seed: int) -> ViTModel:
+    """An encoder whose weights have transformers' own distributions, from a generator of `seed`."""
     with torch.device("meta"):
         encoder = ViTModel._from_config(config, attn_implementation="sdpa", add_pooling_layer=False)
     encoder = encoder.to_empty(device="cpu")
@@ -254,16 +100,106 @@ def _random_encoder(config: ViTConfig, seed: int) -> ViTModel:
     return encoder.eval()
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without transformers' progress bar and table of tensors: `_check_tensors` reads the table."""
-    verbosity = transformers_logging.get_verbosity()
-    bars = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity(transformers_logging.CRITICAL)
-    transformers_logging.disable_progress_bar()
+@lru_cache(maxsize=1)  # transformers takes 80 ms to check and place what a copy takes 16 for
+def _pretrained(weights: Path, state: tuple, settings: str) -> ViTModel:
+    """The encoder of a file of weights in a `state_of`; callers copy it and change the copy."""
     try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(verbosity)
-        if bars:
-            transformers_logging.enable_progress_bar()
+        tensors = load_file(weights)
+    except (OSError, SafetensorError) as error:
+        raise BackboneError(
+            f"{weights} is damaged ({error}). Delete it and get it again."
+        ) from error
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity(transformers_logging.CRITICAL)
+    with torch.random.fork_rng(devices=[]):  # transformers initialises what is missing
+        encoder, report = ViTModel.from_pretrained(
+            None,
+            config=ViTConfig(**json.loads(settings)),
+            state_dict=tensors,
+            add_pooling_layer=False,
+            attn_implementation="sdpa",
+            dtype=torch.float32,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
+    transformers_logging.set_verbosity(verbosity)
+    _check_tensors(weights, report)
+    return encoder.eval()
+
+
+def _check_tensors(weights: Path, report: dict) -> None:
+    """Raise BackboneError unless the file held the encoder's tensors and no strange ones."""
+    strange = {
+        name
+        for name in report["unexpected_keys"]
+        if not name.removeprefix("vit.").startswith(IMAGENET_HEAD)
+    }
+    faults = {
+        "lacks": report["missing_keys"],
+        "holds": strange,
+        "has another size of": {name for name, *_ in report["mismatched_keys"]},
+    }
+    for fault, names in faults.items():
+        if names:
+            raise BackboneError(
+                f"{weights} {fault} {min(names)} ({len(names)} in all), unlike the encoder of its "
+                "config.json. Give both as transformers' save_pretrained writes them."
+            )
+
+
+def _find(backbone: str, assets: Path) -> tuple[ViTConfig, Path | None]:
+    """The backbone's settings, and its file of weights unless they are random."""
+    if backbone == "random":
+        return ViTConfig(**DEMO), None
+    if backbone == IMAGENET:
+        return ViTConfig(), fetch("vit-b16", assets=assets)
+    folder = BACKBONES / backbone if backbone in DEMO_BACKBONES else Path(backbone).expanduser()
+    if not folder.is_dir():
+        known = ", ".join((*DEMO_BACKBONES, "random", IMAGENET))
+        raise BackboneError(
+            f"backbone {backbone!r}: {folder} is no folder. There are {known}, or give the path of "
+            "a folder with config.json and model.safetensors."
+        )
+    config, weights = _read_config(folder / "config.json"), folder / "model.safetensors"
+    if not weights.is_file():
+        raise BackboneError(
+            f"{folder} has no model.safetensors. Write it with transformers' save_pretrained: a "
+            "pickle, such as pytorch_model.bin, could run code and is not read."
+        )
+    return config, weights
+
+
+def _read_config(path: Path) -> ViTConfig:
+    """The settings in a config.json. Raises BackboneError naming the one that does not fit."""
+    try:
+        raw = json.loads(path.read_text("utf-8"))
+        config = ViTConfig(**{name: raw[name] for name in ARCHITECTURE if name in raw})
+        needed = {
+            "model_type": (raw.get("model_type"), "vit"),
+            "num_hidden_layers": (config.num_hidden_layers, LAYERS),
+            "num_channels": (config.num_channels, 3),
+            "image_size modulo patch_size": (config.image_size % config.patch_size, 0),
+            "hidden_size modulo num_attention_heads": (
+                config.hidden_size % config.num_attention_heads,
+                0,
+            ),
+            "hidden_act known": (config.hidden_act in ACT2FN, True),
+        }
+    except (
+        ArithmeticError,
+        OSError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        StrictDataclassError,
+    ) as error:
+        raise BackboneError(
+            f"{path} cannot be read as a ViT's settings: {error}. Put back the one that "
+            "save_pretrained wrote beside the weights."
+        ) from error
+    for name, (found, right) in needed.items():
+        if found != right:
+            raise BackboneError(
+                f"{path}: {name} is {found!r} instead of {right!r}. Choose a backbone that fits."
+            )
+    return config

@@ -1,20 +1,21 @@
-"""Baselines on the folds of the models: two logistic regressions, always pain, and chance.
+"""What the models are held against, on their folds: two logistic regressions, and two that see no
+face.
 
-- `landmarks`: the corpus's 66 landmarks, moved, turned in the plane and scaled to the canonical
-  face, which is the same for everybody; x and y in cm.
-- `blendshapes`: what FaceLandmarker says of the picture, see `paincore.registration.blendshapes`.
-- `always_pain`: probability 1 for every frame.
-- `chance`: a uniform probability for every frame.
+- `66 landmarks`: the corpus's own landmarks, moved, turned in the plane and scaled onto the
+  canonical face, which is the same for everybody; x and y in cm.
+- `52 blendshapes`: what FaceLandmarker reads from the image, `paincore.registration.blendshapes`.
+- `always pain`: probability 1 for every frame.
+- `chance`: a uniform random probability for every frame.
 
 Nothing is tuned. Features are standardised by the training frames; the regression is scikit-learn's
-with C = 1 and both classes weighted to one half, as the models are trained, so its probabilities
-are corrected in the same way. A frame without a baseline's input is neither trained on nor
-predicted, and `left_out` counts it. Tables are `paincore.statistics.scores.PREDICTIONS`.
+with C = 1 and balanced classes. The models train on balanced classes too, so all probabilities are
+corrected alike. A frame without a baseline's input is neither trained on nor predicted.
 """
 
 import zlib
+from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from threading import get_ident
@@ -44,98 +45,69 @@ from paincore.registration.frontal import similarity
 from paincore.registration.posed import PosedCanonicalFace
 from paincore.statistics.scores import PREDICTIONS, prior_corrected
 
-VERSION = 1  # raised when the same frame would get other features
+FEATURES_VERSION = 1  # raised when the same frame would get other features
 SHARD = 64  # frames that a worker takes at a time
 
 FEATURES = {
-    "landmarks": [f"{axis}{point}" for point in range(LANDMARKS) for axis in "xy"],
-    "blendshapes": list(BLENDSHAPES),
+    "66 landmarks": [f"{axis}{point}" for point in range(LANDMARKS) for axis in "xy"],
+    "52 blendshapes": list(BLENDSHAPES),
 }
 """The features of each regression, as columns of one table."""
-
-BASELINES = (*FEATURES, "always_pain", "chance")
 
 
 class BaselineError(PaincoreError):
     """Baselines that cannot be computed from what is given."""
 
 
-def predictions(
-    corpus: Corpus,
-    store: FrameStore,
-    folds: list[Fold],
-    results: str | Path | None = None,
-    scheduler: str | None = None,
-    seed: int = 0,
-) -> dict[str, pd.DataFrame]:
-    """Out-of-fold predictions of each of `BASELINES`, as tables with the columns `PREDICTIONS`.
+def predictions(study, seed: int = 0) -> dict[str, pd.DataFrame]:
+    """Out-of-fold predictions of each baseline by its name, with the columns `PREDICTIONS`.
 
-    A baseline that has input for no tested frame is not among them. `seed` is chance's; the rest is
-    as in `features`. Raises BaselineError for a fold that trains on one class. Chapter 04.
+    A baseline that has no input for any tested frame is missing. `seed` is that of chance. Raises
+    BaselineError for a fold that trains on one class, and as `features`.
     """
-    tables = {name: [] for name in BASELINES}
-    known = features(corpus, store, results, scheduler)
-    for fold in folds:
-        pain = store.frames["pain"].iloc[fold.train].to_numpy(bool)
+    frames = study.store.frames
+    known = features(study.corpus, study.store, study.results, study.scheduler, study.workers)
+    tables = defaultdict(list)
+    for fold in study.folds:
+        pain = frames["pain"].iloc[fold.train].to_numpy(bool)
         if pain.all() or not pain.any():
             raise BaselineError(
                 f"fold {fold.number} of {fold.design} trains on one class only ({pain.sum()} pain "
                 f"frames of {len(pain)}): use another design, or another threshold of pain."
             )
         for name, values in known.items():
-            tables[name].append(regression(store.frames, fold, values))
+            tables[name].append(regression(frames, fold, values))
         rng = np.random.default_rng([seed, zlib.crc32(b"chance"), fold.number])
-        guesses = {"always_pain": np.ones(len(fold.test)), "chance": rng.random(len(fold.test))}
-        for name, probability in guesses.items():
-            tables[name].append(_table(store.frames, fold, fold.test, probability, pain.mean()))
+        blind = {"always pain": np.ones(len(fold.test)), "chance": rng.random(len(fold.test))}
+        for name, probability in blind.items():
+            tables[name].append(_predicted(frames, fold, fold.test, probability, pain.mean()))
     found = {name: pd.concat(parts, ignore_index=True) for name, parts in tables.items()}
     return {name: table for name, table in found.items() if len(table)}
 
 
-def left_out(tables: dict[str, pd.DataFrame], folds: list[Fold]) -> pd.DataFrame:
-    """Tested frames that a baseline could not predict: baseline, fold, frames, left_out.
-
-    Each is missing from the training of the other folds as well. Chapter 04.
-    """
-    rows = []
-    for name in BASELINES:
-        for fold in folds:
-            predicted = int((tables[name]["fold"] == fold.number).sum()) if name in tables else 0
-            rows.append((name, fold.number, len(fold.test), len(fold.test) - predicted))
-    return pd.DataFrame(rows, columns=["baseline", "fold", "frames", "left_out"])
-
-
 def regression(frames: pd.DataFrame, fold: Fold, values: np.ndarray) -> pd.DataFrame:
-    """A fold's predictions, as a table, by logistic regression on `values` float (N, K).
+    """A fold's predictions by logistic regression on `values`, float (N, K).
 
-    Rows with a NaN in `values` are left out. Empty where no tested row, or only one class of the
-    training rows, is left. Chapter 04.
+    Rows with a NaN in `values` are left out. Empty where no test row remains, or training rows of
+    one class only.
     """
     known = np.isfinite(values).all(1)
     train, test = fold.train[known[fold.train]], fold.test[known[fold.test]]
     pain = frames["pain"].iloc[train].to_numpy(bool)
     if not len(test) or not 0 < pain.sum() < len(pain):
-        return _table(frames, fold, test[:0], np.zeros(0), 0.5)
-    model = make_pipeline(
-        StandardScaler(), LogisticRegression(C=1.0, class_weight="balanced", max_iter=10_000)
-    )
-    probability = model.fit(values[train], pain).predict_proba(values[test])[:, 1]
-    return _table(frames, fold, test, probability, pain.mean())
+        return _predicted(frames, fold, test[:0], np.zeros(0), 0.5)
+    logistic = LogisticRegression(C=1.0, class_weight="balanced", max_iter=10_000)
+    model = make_pipeline(StandardScaler(), logistic).fit(values[train], pain)
+    return _predicted(frames, fold, test, model.predict_proba(values[test])[:, 1], pain.mean())
 
 
-def _table(
+def _predicted(
     frames: pd.DataFrame, fold: Fold, rows: np.ndarray, probability: np.ndarray, prevalence: float
 ) -> pd.DataFrame:
-    tested = frames.iloc[rows]
-    return pd.DataFrame(
-        {
-            "fold": np.full(len(rows), fold.number),
-            **{key: tested[key].to_numpy() for key in KEYS},
-            "pain": tested["pain"].to_numpy(bool),
-            "probability": probability,
-            "corrected": prior_corrected(probability, prevalence),
-        }
-    )[list(PREDICTIONS)]
+    corrected = prior_corrected(probability, prevalence)
+    tested = frames.iloc[rows].astype({"pain": bool}).reset_index(drop=True)
+    tested = tested.assign(fold=fold.number, probability=probability, corrected=corrected)
+    return tested[list(PREDICTIONS)]
 
 
 def features(
@@ -147,11 +119,11 @@ def features(
 ) -> dict[str, np.ndarray]:
     """Features of each frame of a store, float64 (N, K) under the names of `FEATURES`.
 
-    Rows are NaN where a frame has no landmark file, or no picture that FaceLandmarker finds a face
-    in.
-    Computed once, from the corpus's own files, and kept as <results>/baselines/<key>.parquet;
-    `scheduler` and `workers` are those of `paincore.cluster.connect`. Raises BaselineError if the
-    store is of another corpus, or the folder cannot be written. Chapter 04.
+    Rows are NaN where a frame has no landmark file, or no image in which FaceLandmarker finds a
+    face. They are computed once, from the corpus's own files, and kept as
+    <results>/baselines/<key>.parquet. `scheduler` and `workers` are those of
+    `paincore.cluster.connect`. Raises BaselineError if the store is of another corpus, or if the
+    folder cannot be written.
     """
     if not corpus.frames[KEYS].equals(store.frames[KEYS]):
         raise BaselineError(
@@ -159,7 +131,7 @@ def features(
             "open the one that the store was made from."
         )
     key = key_of(
-        version=VERSION,
+        version=FEATURES_VERSION,
         store=store.fingerprint,
         corpus=corpus.fingerprint,
         landmarks=corpus.landmarks_sha256,
@@ -170,7 +142,9 @@ def features(
         path.parent.mkdir(parents=True, exist_ok=True)
         held = FileLock(f"{path}.lock").acquire()
     with held:
-        table = _read(path)
+        table = None
+        with suppress(OSError, pa.ArrowException):  # no file yet, or a damaged one
+            table = pd.read_parquet(path)
         if table is None:
             table = _measure(corpus.root, store.frames, scheduler, workers)
             with _writing(path):
@@ -190,21 +164,13 @@ def _writing(path: Path) -> Iterator[None]:
         ) from fault
 
 
-def _read(path: Path) -> pd.DataFrame | None:
-    """The table of features, or None where there is none yet or a damaged one."""
-    try:
-        return pd.read_parquet(path)
-    except (OSError, pa.ArrowException):
-        return None
-
-
 def _measure(
     root: Path, frames: pd.DataFrame, scheduler: str | None, workers: int | None
 ) -> pd.DataFrame:
     """The table of features of all frames, by workers, with a progress bar in frames."""
     needed = frames[["image", "landmarks", "state", "problem"]]
-    shards = [(start, needed[start : start + SHARD]) for start in range(0, len(frames), SHARD)]
-    tasks = ((f"frames from {start}", (root, start, part)) for start, part in shards)
+    starts = range(0, len(frames), SHARD)
+    tasks = ((f"frames from {s}", (root, s, needed[s : s + SHARD])) for s in starts)
     columns = [column for group in FEATURES.values() for column in group]
     values = np.full((len(frames), len(columns)), np.nan)
     with connect(scheduler, workers) as client, Progress() as progress:
@@ -216,7 +182,7 @@ def _measure(
 
 
 def measure_shard(task: tuple[Path, int, pd.DataFrame]) -> tuple[int, np.ndarray]:
-    """The row that some frames begin at and their features (n, K), on a worker."""
+    """On a worker: the first row of some frames and their features (n, K)."""
     root, start, frames = task
     cv2.setNumThreads(1)
     reader, canonical = _loaded(get_ident())
@@ -226,8 +192,8 @@ def measure_shard(task: tuple[Path, int, pd.DataFrame]) -> tuple[int, np.ndarray
 
 @lru_cache
 def _loaded(thread: int) -> tuple[BlendshapeReader, np.ndarray]:
-    """The networks and the canonical 66 points (66, 3), loaded once for each thread of a worker:
-    networks hold state."""
+    """The networks and the canonical 66 points (66, 3), loaded once for each thread of a worker,
+    because networks hold state."""
     reader = BlendshapeReader(fetch("landmarker"))
     return reader, PosedCanonicalFace(reader.landmarker).points
 
@@ -236,21 +202,19 @@ def _features_of(
     row: object, root: Path, reader: BlendshapeReader, canonical: np.ndarray
 ) -> np.ndarray:
     """The features (K,) of one row of a store's table, NaN where the frame does not have them."""
-    points, movements = np.full(2 * LANDMARKS, np.nan), np.full(len(BLENDSHAPES), np.nan)
     picture = read_picture(root, row, "landmarker")
-    if picture.image is not None and (found := reader(picture.image)) is not None:
-        movements = found
     landmarks, _ = usable_landmarks(root, row.landmarks, picture.name)
-    if landmarks is not None:
-        points = normalised(landmarks, canonical).ravel()
-    return np.concatenate([points, movements])
+    movements = None if picture.image is None else reader(picture.image)
+    missing = np.full(2 * LANDMARKS, np.nan), np.full(len(BLENDSHAPES), np.nan)
+    points = missing[0] if landmarks is None else normalised(landmarks, canonical).ravel()
+    return np.concatenate([points, missing[1] if movements is None else movements])
 
 
 def normalised(landmarks: np.ndarray, canonical: np.ndarray) -> np.ndarray:
-    """Landmarks (66, 2) in pixels, y down, brought to canonical points (66, 3), in cm, y up.
+    """Landmarks (66, 2) in pixels, y down, brought to canonical points (66, 3) in cm, y up.
 
-    Shift, turn in the plane and scale are those of least squares; what is left is shape, movement
-    and the turn out of the plane. Chapter 04.
+    Shift, rotation in the plane and scale are those of least squares. What remains is shape,
+    movement and rotation out of the plane.
     """
     upright = landmarks * [1, -1]
     scale, turn, shift = similarity(upright, canonical[:, :2], np.ones(len(upright)))

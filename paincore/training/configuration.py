@@ -15,11 +15,11 @@ from paincore import PaincoreError
 MODELS = {"vit": "ViT", "vivit": "ViViT"}
 """The models' names in the paper."""
 
-BATCH = 16
+BATCH_SIZE = 16
 EPOCHS = 1
 ADAM = {"betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0}
 SAM_RHO = 0.05
-MIXUP_SHARE = 0.2  # of the samples of an epoch
+MIXUP_PROPORTION = 0.2  # of the samples of an epoch
 
 
 class ConfigurationError(PaincoreError):
@@ -30,7 +30,7 @@ class Protocol(BaseModel):
     """Where paper and released notebook differ.
 
     `freezing`: which parameters train, see `paincore.training.vit.freeze`. `dropout_at_test`: the
-    notebook never leaves training mode. `mixup_rows`: which draws Mixup takes, see
+    notebook never leaves training mode. `mixup_rows`: which samples Mixup takes, see
     `paincore.training.samples.mix`. The notebook also seeds once for all folds, so that a fold
     depends on those before it; that is not followed here, since a fold alone would then be another
     fold.
@@ -50,7 +50,7 @@ PROTOCOLS = {
 
 
 class Configuration(BaseModel):
-    """One of the things that can be trained on a fold (the paper's section 3.3).
+    """What can be chosen of a training (the paper's section 3.3).
 
     `model` is "vit" on frames or "vivit" on 2x2 grids of four. `backbone` is what
     `paincore.training.backbones.load_encoder` takes. `unfrozen_layers` counts attention layers from

@@ -1,19 +1,29 @@
-"""What a training step sees: samples, balanced draws from them, and Mixup.
+"""What one training is given: its task, its samples, their balanced order, and Mixup.
 
 A sample is a row of frame numbers: one frame for ViT, four subsequent frames of one sequence for
 ViViT, which takes the label of the last (the paper's section 3.1). Rows count in the frames table,
-draws count in the samples. All randomness comes from the generator that a caller hands in.
+samples from 0 on. All randomness comes from a generator seeded by (seed, what it is for, fold), so
+that a fold alone has the same random numbers as in a sweep.
 """
 
 import math
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 
 from paincore import PaincoreError
+from paincore.files import engine, key_of
+from paincore.folds.designs import Fold, check_leakage
+from paincore.registration.framestore import FrameStore, open_store
+from paincore.training.backbones import backbone_digest
+from paincore.training.configuration import MIXUP_PROPORTION, Configuration
 
-CLIP = {"vit": 1, "vivit": 4}
+CLIP_LENGTH = {"vit": 1, "vivit": 4}
 """Frames of a sample, by model."""
 
 REASONS = {
@@ -26,58 +36,106 @@ REASONS = {
 """Why a frame is the last of no sample, in the order in which it is asked."""
 
 
-class SamplingError(PaincoreError):
-    """Samples that cannot be drawn from, or an impossible setting."""
+class TrainingError(PaincoreError):
+    """A training that cannot begin, or that failed."""
 
 
-class ClipError(SamplingError):
-    """A frames table without a single sample."""
+class SamplingError(TrainingError):
+    """Samples that there are not, or an impossible setting."""
 
 
 @dataclass(frozen=True)
-class Draws:
-    """Training samples in the order in which they are seen, each mixed from two or alone.
+class Task:
+    """One training: everything that decides its numbers, and the kind of device it runs on."""
 
-    `first` and `second` are int64 (n,) numbers of samples; `weight` float32 (n,) is Mixup's λ, the
-    share of `first`: 1 where a draw is unmixed, and `second` is `first` there. `left_out` counts
-    draws that were chosen for mixing, but whose subject has frames of one class only.
-    """
+    store: FrameStore
+    configuration: Configuration
+    fold: Fold
+    seed: int
+    device: torch.device
 
-    first: np.ndarray
-    second: np.ndarray
-    weight: np.ndarray
-    left_out: int
+    def generator(self, purpose: str) -> np.random.Generator:
+        """The generator of one purpose, such as "mixup", of this seed and fold."""
+        return np.random.default_rng(self._entropy(purpose))
 
-    @classmethod
-    def unmixed(cls, draws: np.ndarray) -> "Draws":
-        """Draws int64 (n,) without Mixup."""
-        return cls(draws, draws.copy(), np.ones(len(draws), np.float32), 0)
+    def torch_generator(self, purpose: str) -> torch.Generator:
+        """The same for PyTorch, on the CPU."""
+        state = self._entropy(purpose).generate_state(1, np.uint64)[0]
+        return torch.Generator().manual_seed(int(state >> np.uint64(1)))
+
+    def _entropy(self, purpose: str) -> np.random.SeedSequence:
+        return np.random.SeedSequence([self.seed, self.fold.number, *purpose.encode()])
+
+    @cached_property
+    def rests_on(self) -> dict:
+        """What decides the numbers beside the configuration, as JSON can hold it."""
+        fold, frames = self.fold, self.store.frames
+        rows = np.concatenate([fold.train, [-1], fold.test]).astype("<i8").tobytes()
+        labels = frames["pain"].fillna(False).to_numpy(bool).tobytes()
+        return {
+            "store": self.store.fingerprint,
+            "design": fold.design,
+            "fold": fold.number,
+            "frames": sha256(rows + labels).hexdigest(),
+            "seed": self.seed,
+            "backbone": backbone_digest(self.configuration.backbone, self.seed),
+            "device": self.device.type,
+            **engine(),
+        }
+
+    @cached_property
+    def key(self) -> str:
+        """The run's name: 16 hexadecimal digits of the hash of all that decides its numbers."""
+        return key_of(configuration=self.configuration.model_dump(mode="json"), **self.rests_on)
+
+    @property
+    def title(self) -> str:
+        """For progress displays and errors."""
+        seed = f", seed {self.seed}" if self.seed else ""
+        return f"{self.configuration.title}, {self.fold.design} fold {self.fold.number}{seed}"
+
+    def __reduce__(self) -> tuple:
+        """A task goes to a worker without its store's images: they are opened there."""
+        store = self.store.folder.resolve(), self.store.threshold
+        return _task_on_worker, (*store, self.configuration, self.fold, self.seed, self.device)
 
 
-def samples(frames: pd.DataFrame, usable: np.ndarray, model: str, stride: int = 1) -> np.ndarray:
+def _task_on_worker(folder: Path, threshold: float, *others: object) -> Task:
+    return Task(_opened(folder, threshold), *others)
+
+
+@lru_cache(maxsize=4)
+def _opened(folder: Path, threshold: float) -> FrameStore:
+    return open_store(folder, threshold)
+
+
+def sample_rows(
+    frames: pd.DataFrame, usable: np.ndarray, model: str, stride: int = 1
+) -> np.ndarray:
     """Rows of the frames of each sample, int64 (M, F), F = 1 for "vit" and 4 for "vivit".
 
     `frames` is a frames table, `usable` bool (N,) tells which rows hold a face. All frames of a
     sample are usable and numbered without a gap, and the last, whose label counts, has a pain
     label. `stride` keeps every so many-th of the samples of each sequence, from its first on.
-    Raises ClipError where no sample is left, SamplingError for another model or stride. The
-    paper's section 3.1; used by chapters 03 and 04.
+    Raises SamplingError where no sample is left. Source: section 3.1 of the paper.
     """
     fate = _fates(frames, usable, model, stride)
     last = np.flatnonzero(fate == "")
     if not len(last):
         counts = pd.Series(fate).value_counts().to_dict()
-        raise ClipError(
-            f"no sample of {CLIP[model]} subsequent frames for {model} in {len(frames)} frames "
-            f"({counts}). Take longer sequences, or see why the store's frames are not usable."
+        raise SamplingError(
+            f"no sample of {CLIP_LENGTH[model]} subsequent frames for {model} in {len(frames)} "
+            f"frames ({counts}). Take longer sequences, or see why the frames are not usable."
         )
-    return last[:, None] + np.arange(1 - CLIP[model], 1)
+    return last[:, None] + np.arange(1 - CLIP_LENGTH[model], 1)
 
 
-def left_out(frames: pd.DataFrame, usable: np.ndarray, model: str, stride: int = 1) -> pd.DataFrame:
+def unused_frames(
+    frames: pd.DataFrame, usable: np.ndarray, model: str, stride: int = 1
+) -> pd.DataFrame:
     """How many frames are the last of no sample, and why: reason, meaning, frames.
 
-    With the number of `samples` of the same arguments they add up to the table. Chapter 04.
+    With the number of `sample_rows` of the same arguments they add up to the table.
     """
     fate = pd.Series(_fates(frames, usable, model, stride))
     rows = [(reason, meaning, int((fate == reason).sum())) for reason, meaning in REASONS.items()]
@@ -86,37 +144,86 @@ def left_out(frames: pd.DataFrame, usable: np.ndarray, model: str, stride: int =
 
 def _fates(frames: pd.DataFrame, usable: np.ndarray, model: str, stride: int) -> np.ndarray:
     """For each row the first of `REASONS` against it as the end of a sample, or ""."""
-    if model not in CLIP:
-        raise SamplingError(f"no model {model!r}; there are {', '.join(CLIP)}")
-    if stride < 1:
-        raise SamplingError(f"a stride of {stride} keeps nothing: take 1 or more")
-    follows = (
-        (frames["subject"] == frames["subject"].shift())
-        & (frames["sequence"] == frames["sequence"].shift())
-        & (frames["frame"].diff() == 1)
-    ).to_numpy()
     usable = np.asarray(usable, bool)
-    whole, faces = np.ones(len(frames), bool), usable.copy()
-    for back in range(CLIP[model] - 1):
-        whole &= _earlier(follows, back)
-        faces &= _earlier(usable, back + 1)
+    sequence = [frames["subject"].to_numpy(), frames["sequence"].to_numpy()]
+    gaps = frames.groupby(sequence)["frame"].diff().ne(1)
+    # The first row of a stretch without gaps has place 0 in it, the next 1, and so on.
+    place = frames.groupby(gaps.cumsum().to_numpy()).cumcount().to_numpy()
+    faces = pd.Series(usable).rolling(CLIP_LENGTH[model], min_periods=1).min().to_numpy() > 0
+    whole = place >= CLIP_LENGTH[model] - 1
     against = [~usable, frames["pain"].isna().to_numpy(), ~whole, ~faces]
     good = pd.Series(~np.any(against, axis=0))
-    number = good.groupby([frames["subject"].to_numpy(), frames["sequence"].to_numpy()]).cumsum()
-    against.append((number.to_numpy() - 1) % stride != 0)
-    return np.select(against, list(REASONS), default="")
+    number = good.groupby(sequence).cumsum().to_numpy() - 1
+    return np.select([*against, number % stride != 0], list(REASONS), default="")
 
 
-def _earlier(flags: np.ndarray, rows: int) -> np.ndarray:
-    """The flag of the row so many rows before each; False where there is none."""
-    return np.concatenate([np.zeros(min(rows, len(flags)), bool), flags])[: len(flags)]
+@dataclass(frozen=True)
+class FoldSamples:
+    """The samples of a fold.
+
+    `rows` int64 (M, F) are their frames, `pain` bool (M,) their true labels; `train` and `test` are
+    sorted numbers of samples, `labels` bool (len(train),) is what is trained on: the true labels,
+    but in a control. `left_out` counts the fold's frames that are the last of no sample.
+    """
+
+    rows: np.ndarray
+    pain: np.ndarray
+    train: np.ndarray
+    test: np.ndarray
+    labels: np.ndarray
+    left_out: int
 
 
-def balanced_draws(pain: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """As many draws as samples, with replacement, int64 (n,): each class half of them on average.
+def fold_samples(task: Task) -> FoldSamples:
+    """The samples of both sides of a fold, checked for leaks.
 
-    `pain` bool (n,) labels the samples. Raises SamplingError where a class is empty. The paper
-    over-samples pain (section 3.1), the released notebook to one half; used by chapter 04.
+    Raises LeakageError, and TrainingError for a fold of another store or with an empty side.
+    """
+    store, fold, config = task.store, task.fold, task.configuration
+    frames = store.frames
+    usable = store.usable & frames["pain"].notna().to_numpy()
+    both = np.concatenate([fold.train, fold.test])
+    if not len(both) or both.max() >= len(frames) or not usable[both].all():
+        raise TrainingError(
+            f"fold {fold.number} of {fold.design} names frames that {store.folder} does not have, "
+            "or that hold no face. Make the folds from the frames of this store."
+        )
+    rows = sample_rows(frames, store.usable, config.model, config.clip_stride)
+    train, test = (np.flatnonzero(np.isin(rows[:, -1], side)) for side in (fold.train, fold.test))
+    for side, found in (("train on", train), ("test on", test)):
+        if not len(found):
+            raise TrainingError(
+                f"fold {fold.number} of {fold.design} has nothing to {side}: none of its frames "
+                f"ends a sample of {config.model}. Take other folds or a smaller clip_stride."
+            )
+    if fold.design != "random_frames":  # this design leaks on purpose
+        check_leakage(frames, fold, rows[np.concatenate([train, test])])
+    pain = frames["pain"].fillna(False).to_numpy(bool)[rows[:, -1]]
+    labels = pain[train]
+    if config.shuffled_labels:
+        people = frames["subject"].to_numpy()[rows[train, -1]]
+        labels = _shuffled(
+            labels, people, config.shuffled_labels, task.generator("shuffled labels")
+        )
+    return FoldSamples(rows, pain, train, test, labels, len(both) - len(train) - len(test))
+
+
+def _shuffled(
+    labels: np.ndarray, people: np.ndarray, how: str, rng: np.random.Generator
+) -> np.ndarray:
+    """Labels permuted among all people ("all"), or among each person's samples."""
+    groups = people if how == "within_subjects" else np.zeros(len(labels))
+    for one in np.unique(groups):
+        labels[groups == one] = rng.permutation(labels[groups == one])
+    return labels
+
+
+def balanced_sample(pain: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """As many numbers of samples as `pain` has, with replacement, int64 (n,), half of them pain.
+
+    `pain` bool (n,) labels the samples; each class is half of the result on average. Raises
+    SamplingError where a class is empty. The paper over-samples pain (section 3.1), the released
+    notebook to one half.
     """
     pain = np.asarray(pain, bool)
     count = int(pain.sum())
@@ -129,30 +236,51 @@ def balanced_draws(pain: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return rng.choice(len(pain), size=len(pain), p=weights)
 
 
+@dataclass(frozen=True)
+class TrainingOrder:
+    """Samples in the order in which a training sees them, each blended with another or alone.
+
+    `first` and `second` are int64 (n,) numbers of training samples; `weight` float32 (n,) is
+    Mixup's λ, the proportion of `first`: 1 where a sample is alone, and `second` is `first` there.
+    `left_out` counts those chosen for Mixup whose subject has samples of one class only.
+    """
+
+    first: np.ndarray
+    second: np.ndarray
+    weight: np.ndarray
+    left_out: int = 0
+
+    @classmethod
+    def unmixed(cls, first: np.ndarray) -> "TrainingOrder":
+        """The order of samples int64 (n,) without Mixup."""
+        return cls(first, first.copy(), np.ones(len(first), np.float32))
+
+
 def mix(
-    draws: np.ndarray,
+    order: np.ndarray,
     pain: np.ndarray,
     subjects: np.ndarray,
     alpha: float,
     rng: np.random.Generator,
     rows: str = "random",
-    share: float = 0.2,
-) -> Draws:
-    """Mix some draws with a random sample of the same subject and the other class.
+    proportion: float = MIXUP_PROPORTION,
+) -> TrainingOrder:
+    """Mixup: blend some samples with a random one of the same subject and the other class.
 
-    `draws` int64 (n,) count in the samples, which `pain` bool (m,) and `subjects` (m,) label. λ ~
-    Beta(alpha, alpha). `rows` "random" mixes exactly round(share x n) draws; "every_fifth" follows
-    the released notebook: whatever draw is of a sample whose number is a multiple of five, but not
-    0. The notebook leaves out the one subject that it knows to have one class; here every such
-    subject is, and its draws are counted. Raises SamplingError for alpha <= 0 and unknown `rows`.
-    The paper's sections 3.3 and 4.4, Zhang et al. 2017; used by chapters 04 and 05.
+    `order` int64 (n,) are numbers of samples, which `pain` bool (m,) and `subjects` (m,) label. λ ~
+    Beta(alpha, alpha). `rows` "random" chooses exactly round(proportion x n) places of the order;
+    "every_fifth" follows the released notebook: wherever the sample's number is a multiple of five,
+    but not 0. The notebook leaves out the one subject that it knows to have one class; here every
+    such subject is left out and counted. Raises SamplingError for alpha <= 0 and unknown `rows`.
+    Source: sections 3.3 and 4.4 of the paper, Zhang et al. 2017.
     """
     if not 0 < alpha < math.inf:
         raise SamplingError(f"mixup_alpha {alpha} is no Beta distribution's: take a positive one")
     if rows == "random":
-        chosen = np.sort(rng.choice(len(draws), size=round(share * len(draws)), replace=False))
+        size = round(proportion * len(order))
+        chosen = np.sort(rng.choice(len(order), size=size, replace=False))
     elif rows == "every_fifth":
-        chosen = np.flatnonzero((draws % 5 == 0) & (draws > 0))
+        chosen = np.flatnonzero((order % 5 == 0) & (order > 0))
     else:
         raise SamplingError(f"mixup rows {rows!r}: there are random and every_fifth")
     subject, names = pd.factorize(np.asarray(subjects))
@@ -160,10 +288,10 @@ def mix(
     members = np.argsort(group, kind="stable")
     sizes = np.bincount(group, minlength=2 * len(names))
     starts = np.cumsum(sizes) - sizes
-    other = group[draws[chosen]] ^ 1  # the same subject's other class
+    other = group[order[chosen]] ^ 1  # the same subject's other class
     possible = sizes[other] > 0
     mixed, other = chosen[possible], other[possible]
-    result = Draws.unmixed(draws)
-    result.second[mixed] = members[starts[other] + rng.integers(sizes[other])]
-    result.weight[mixed] = rng.beta(alpha, alpha, len(mixed))
-    return Draws(result.first, result.second, result.weight, int((~possible).sum()))
+    second, weight = order.copy(), np.ones(len(order), np.float32)
+    second[mixed] = members[starts[other] + rng.integers(sizes[other])]
+    weight[mixed] = rng.beta(alpha, alpha, len(mixed))
+    return TrainingOrder(order, second, weight, int((~possible).sum()))

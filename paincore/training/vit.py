@@ -1,13 +1,10 @@
 """The two models: a vision transformer that reads one frame, and the same on a 2x2 grid of four.
 
 Both are a Hugging Face ViT encoder, dropout and a linear head of two classes on the CLS token;
-class 1 is pain. Pictures enter as uint8 RGB and become (x/255 - 0.5)/0.5 on the model's device.
+class 1 is pain. Images enter as uint8 RGB and become (x/255 - 0.5)/0.5 on the model's device.
 Tokens are ordered CLS first, then the patches row by row. What trains is chosen by module, never by
-a parameter's name: names change between releases of transformers. What the paper leaves open is
-decided here and listed in `INFERRED`.
+a parameter's name: names change between releases of transformers.
 """
-
-from typing import NamedTuple
 
 import pandas as pd
 import torch
@@ -21,90 +18,14 @@ DROPOUT = 0.10
 CLASSES = 2
 
 
-class Inference(NamedTuple):
-    """One choice that the paper does not print; `protocol` is paper, released or both."""
-
-    topic: str
-    protocol: str
-    decision: str
-    why: str
-
-
-INFERRED = (
-    Inference(
-        "which blocks",
-        "paper",
-        "the top `unfrozen_layers` of the 12 train their attention",
-        "The paper gives a number of layers only; the authors' notebook freezes from below.",
-    ),
-    Inference(
-        "attention layer",
-        "paper",
-        "its four matrices and biases: query, key, value and output",
-        "Reference [22] of the paper counts all four as multi-head attention.",
-    ),
-    Inference(
-        "LayerNorms",
-        "paper",
-        "all frozen, the final one too",
-        "The paper tunes attention layers and a head; it names nothing else that trains.",
-    ),
-    Inference(
-        "LayerNorms",
-        "released",
-        "those of the unfrozen blocks and the final one train",
-        "The notebook freezes lower blocks whole; above them only names with 'output'.",
-    ),
-    Inference(
-        "embeddings and CLS token",
-        "paper",
-        "patch and position embeddings and the CLS token are frozen",
-        "They are no attention layer. Whatever is below the unfrozen blocks then stays the same.",
-    ),
-    Inference(
-        "embeddings and CLS token",
-        "released",
-        "they train, however few blocks are unfrozen",
-        "The notebook's freezing never reaches them.",
-    ),
-    Inference(
-        "ViViT resolution",
-        "both",
-        "four whole frames side by side: 448 x 448 px and 785 tokens at 224 px a frame",
-        "The paper prints a 2 x 2 grid and no size; the notebook makes 448 x 448.",
-    ),
-    Inference(
-        "ViViT positions",
-        "both",
-        "the 14 x 14 position embeddings repeated 2 x 2; where they train, each for itself",
-        "So the notebook does it. As long as they are frozen, the four frames could come in any "
-        "order: attention has no other way to tell them apart.",
-    ),
-    Inference(
-        "head",
-        "both",
-        "one linear layer on the CLS token after the final LayerNorm, weights from a truncated "
-        "normal of 0.02, bias 0",
-        "The paper prints 'a classification head'; the library's own for a ViT is this layer.",
-    ),
-    Inference(
-        "dropout",
-        "both",
-        "0.10 before the head, none inside the encoder",
-        "The paper prints the first; Google's checkpoint sets none inside.",
-    ),
-)
-"""What the paper leaves open, decided once per protocol. Printed in chapter 04."""
-
-
 class ModelError(PaincoreError, ValueError):
     """A model asked for with a value that it cannot have."""
 
 
 class OwnDropout(nn.Module):
-    """Dropout that draws from a generator of its own, on the generator's device.
+    """Dropout whose masks come from a generator of its own, on the generator's device.
 
-    A mask drawn on the CPU moves to where the values are, so that a GPU drops what a CPU drops.
+    A mask made on the CPU moves to where the values are, so that a GPU drops what a CPU drops.
     """
 
     def __init__(self, p: float, generator: torch.Generator):
@@ -112,7 +33,7 @@ class OwnDropout(nn.Module):
         self.p, self.generator = p, generator
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
-        """The values with a share `p` of them 0 and the others scaled; unchanged in evaluation."""
+        """The values, a proportion `p` of them 0 and the others scaled; in evaluation unchanged."""
         if not self.training:
             return values
         source = self.generator
@@ -124,9 +45,9 @@ class PainTransformer(nn.Module):
     """ViT (frames=1) or ViViT (frames=4): encoder, dropout 0.10 and a head of two classes.
 
     The encoder is taken over: for four frames its position embeddings are repeated 2x2 and its
-    picture size doubles. `generator` draws the head's weights and then every dropout mask.
+    image size doubles. The head's weights and then every dropout mask come from `generator`.
     `image_size` is the side of one frame in pixels. Raises ModelError for another number of frames.
-    Source: sections 3 and 3.1 of the paper. Used in chapter 04.
+    Source: sections 3 and 3.1 of the paper.
     """
 
     def __init__(self, encoder: ViTModel, frames: int, generator: torch.Generator):
@@ -139,7 +60,7 @@ class PainTransformer(nn.Module):
         if frames == 4:
             _tile_positions(encoder)
         self.dropout = OwnDropout(DROPOUT, generator)
-        # Not drawn by the layer itself, which would take from the global generator.
+        # Not initialised by the layer itself, which would use the global generator.
         self.head = nn.utils.skip_init(
             nn.Linear, encoder.config.hidden_size, CLASSES, device=encoder.device
         )
@@ -150,9 +71,9 @@ class PainTransformer(nn.Module):
             self.head.bias.zero_()
 
     def pixels(self, frames: torch.Tensor) -> torch.Tensor:
-        """Frames uint8 (B, F, S, S, 3) as the encoder's pictures, float32 (B, 3, H, W), -1 to 1.
+        """Frames uint8 (B, F, S, S, 3) as the encoder's images, float32 (B, 3, H, W), -1 to 1.
 
-        Four frames become one picture of twice the side: the first top left, the second top right,
+        Four frames become one image of twice the side: the first top left, the second top right,
         the third bottom left, the last bottom right. Raises ModelError for another shape or type.
         """
         size = self.image_size
@@ -188,7 +109,7 @@ class PainTransformer(nn.Module):
         return self.head(self.dropout(self.cls(hidden, depth)))
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Logits (B, 2) of pictures from `pixels`."""
+        """Logits (B, 2) of images from `pixels`."""
         return self.above(self.below(pixels, 0), 0)
 
 
@@ -198,7 +119,7 @@ def freeze(model: PainTransformer, unfrozen_layers: int, freezing: str) -> None:
     "attention" (the paper): query, key, value and output projections of these blocks.
     "released" (the authors' notebook): these blocks but for output projections and second MLP
     layers, the embeddings and the final LayerNorm. Raises ModelError for a number outside 1 to
-    the blocks there are. Source: sections 3 and 3.3 of the paper. Used in chapter 04.
+    the blocks there are. Source: sections 3 and 3.3 of the paper.
     """
     layers = model.encoder.layers
     if not 1 <= unfrozen_layers <= len(layers):
@@ -234,10 +155,7 @@ def frozen_depth(model: PainTransformer) -> int | None:
 
 
 def parameter_counts(model: PainTransformer) -> pd.DataFrame:
-    """Numbers of trained and of frozen parameters by part of the model: part, trained, frozen.
-
-    Used in chapter 04.
-    """
+    """Numbers of trained and of frozen parameters by part of the model: part, trained, frozen."""
     encoder, blocks = model.encoder, model.encoder.layers
     norms = [norm for block in blocks for norm in (block.layernorm_before, block.layernorm_after)]
     parts = {
@@ -249,12 +167,10 @@ def parameter_counts(model: PainTransformer) -> pd.DataFrame:
     }
     rows = []
     for part, modules in parts.items():
-        trained, frozen = 0, 0
-        for parameter in nn.ModuleList(modules).parameters():
-            trained += parameter.numel() * parameter.requires_grad
-            frozen += parameter.numel() * (not parameter.requires_grad)
-        rows.append({"part": part, "trained": trained, "frozen": frozen})
-    return pd.DataFrame(rows)
+        parameters = list(nn.ModuleList(modules).parameters())
+        trained = sum(one.numel() for one in parameters if one.requires_grad)
+        rows.append((part, trained, sum(one.numel() for one in parameters) - trained))
+    return pd.DataFrame(rows, columns=["part", "trained", "frozen"])
 
 
 def _trains(module: nn.Module) -> bool:

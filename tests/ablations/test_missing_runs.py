@@ -6,7 +6,7 @@ from paincore.ablations import missing_runs
 from paincore.ablations.search import ablate, layer_trials
 from paincore.folds.designs import make_folds
 from paincore.training.configuration import configure
-from paincore.training.runs import METRICS, runs_folder
+from paincore.training.runs import METRICS_FILE, runs_folder
 from paincore.training.sweep import Sweep
 from paincore.training.train import train_fold
 from tests.ablations.test_search import InThisProcess
@@ -43,7 +43,7 @@ def test_a_missing_or_damaged_run_of_the_last_step_is_counted_alone(trained, tmp
     sam = found.runs[found.step("sam")[0].configuration]
     shutil.rmtree(runs_folder(copied) / sam[0].folder.name)
     assert missing(trained, copied) == 1
-    (runs_folder(copied) / sam[1].folder.name / METRICS).unlink()
+    (runs_folder(copied) / sam[1].folder.name / METRICS_FILE).unlink()
     assert missing(trained, copied) == 2
 
 

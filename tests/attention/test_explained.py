@@ -4,7 +4,7 @@ import torch
 
 from paincore.attention.explained import ExplanationError, control, explain, probabilities
 from paincore.training.configuration import configure
-from paincore.training.task import TrainingError
+from paincore.training.samples import TrainingError
 from paincore.training.train import train_fold
 from tests.helpers.trainable import fold_of, write_store_with_a_signal
 

@@ -22,7 +22,7 @@ from paincore.data.corpus import open_corpus
 from paincore.registration import registered
 from paincore.registration.backends import load_backend
 from paincore.registration.faces import Picture, decode, find_faces
-from paincore.training.feed import pictures_at
+from paincore.training.feed import images_at
 from synthpain.behaviour import DRAWN, drawn
 from synthpain.corpus import VIEW, renderer_of, synthesize, temperaments
 from synthpain.head import View
@@ -70,7 +70,7 @@ def test_an_unchanged_frame_is_the_stored_picture_to_the_byte(corpus, backend):
     whole = render_again(corpus, store, rows[:, None], [UNCHANGED] * 4, 224, workers=1)
     np.testing.assert_array_equal(whole.frames[:, 0], store.images[rows])
     small = render_again(corpus, store, rows[:, None], [UNCHANGED] * 4, SIZE, workers=1)
-    pictures = pictures_at(store, SIZE, results / "cache")
+    pictures = images_at(store, SIZE, results / "cache")
     np.testing.assert_array_equal(small.frames[:, 0], pictures[rows])
     assert whole.found.all()
     assert not whole.moved.any()
@@ -95,8 +95,7 @@ def test_removing_an_au_moves_its_own_part_of_the_face(corpus, store, usable):
     assert np.average(heights.repeat(SIZE, 1), weights=lids) < 0.5 * SIZE
     assert np.average(heights.repeat(SIZE, 1), weights=mouth) > 0.5 * SIZE
     assert (
-        again.frames[:, 0]
-        != pictures_at(store, SIZE, corpus.root.parent / "results" / "cache")[rows]
+        again.frames[:, 0] != images_at(store, SIZE, corpus.root.parent / "results" / "cache")[rows]
     ).any()
 
 
@@ -131,7 +130,7 @@ def test_in_a_clip_all_frames_are_changed_and_changes_do_not_touch_one_another(
         alone = render_again(corpus, store, [[clip[place]]], [NEUTRAL], SIZE, workers=1)
         np.testing.assert_array_equal(alone.frames[0, 0], clips.frames[0, place])
         np.testing.assert_array_equal(alone.moved[0, 0], clips.moved[0, place])
-    stored = pictures_at(store, SIZE, corpus.root.parent / "results" / "cache")
+    stored = images_at(store, SIZE, corpus.root.parent / "results" / "cache")
     np.testing.assert_array_equal(clips.frames[2], stored[clip])
 
 

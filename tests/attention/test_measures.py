@@ -38,7 +38,7 @@ from paincore.statistics import scores as metrics
 from paincore.statistics import tallies
 from paincore.statistics.bootstrap import subject_draws
 from paincore.training import backbones as encoders
-from paincore.training.feed import pictures_at
+from paincore.training.feed import images_at
 from synthpain.corpus import synthesize
 from tests.helpers.onepatch import SIZE, model_of, pictures
 
@@ -209,7 +209,7 @@ def one(corpus):
     tested = store.frames.iloc[rows].reset_index(drop=True)
     predictions = tested[KEYS].assign(fold=1, probability=0.5, corrected=0.5)
     run = SimpleNamespace(predictions=predictions)
-    shown = pictures_at(store, SIZE, results / "cache")
+    shown = images_at(store, SIZE, results / "cache")
     return Explained(run, model_of(1), store, rows[:, None], shown)
 
 

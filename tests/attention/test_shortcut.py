@@ -20,7 +20,7 @@ from paincore.data.corpus import label_fingerprint, open_corpus, read_generator
 from paincore.registration import registered
 from paincore.statistics.bootstrap import subject_draws
 from paincore.training.configuration import configure
-from paincore.training.feed import pictures_at
+from paincore.training.feed import images_at
 from paincore.training.train import train_fold
 from synthpain.behaviour import Dials
 from synthpain.corpus import synthesize
@@ -165,7 +165,7 @@ def test_turning_a_head_changes_what_a_model_of_the_hidden_side_says(corpus, cop
     store, _, _ = copies
     still = np.flatnonzero(store.usable & (corpus.truth["pain"] == 0).to_numpy())[:2, None]
     models = {"side": model_of(1, place=(0, 3, 4)), "rim": model_of(1, place=(0, 0, 0))}
-    stored = pictures_at(store, SIZE, corpus.root.parent / "results" / "cache")[still]
+    stored = images_at(store, SIZE, corpus.root.parent / "results" / "cache")[still]
     again = render_again(corpus, store, still, [Change(turn=20.0)] * 2, SIZE, workers=1)
     table = turning_effects(models, stored, again, np.array(["a", "b"]))
     assert table["subject"].tolist() == ["a", "b"] * 2

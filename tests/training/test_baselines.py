@@ -1,4 +1,5 @@
 from dataclasses import replace
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from dask.distributed import LocalCluster
 from scipy.special import expit
 
+from paincore.data.frames import KEYS
 from paincore.data.unbc import read_landmarks
 from paincore.folds.designs import Fold
 from paincore.manifest import fetch
@@ -14,13 +16,10 @@ from paincore.registration.blendshapes import BlendshapeReader
 from paincore.registration.landmarker import Landmarker
 from paincore.registration.posed import PosedCanonicalFace
 from paincore.statistics.scores import PREDICTIONS
-from paincore.training import baselines
 from paincore.training.baselines import (
-    BASELINES,
     FEATURES,
     BaselineError,
     features,
-    left_out,
     normalised,
     predictions,
     regression,
@@ -61,6 +60,13 @@ def halves(store):
     return [Fold("halves", k, rows[1 - k :: 2], rows[k::2]) for k in (0, 1)]
 
 
+@pytest.fixture
+def study(drawn_corpus, store, halves, results, scheduler, known):
+    """A study of these frames, whose features are known."""
+    parts = {"corpus": drawn_corpus, "store": store, "folds": halves, "results": results}
+    return SimpleNamespace(**parts, scheduler=scheduler, workers=None)
+
+
 def test_features_are_the_landmark_files_and_what_the_network_says_of_the_picture(
     drawn_corpus, store, known
 ):
@@ -69,21 +75,18 @@ def test_features_are_the_landmark_files_and_what_the_network_says_of_the_pictur
     row = int(np.flatnonzero(store.usable)[5])
     frame = store.frames.iloc[row]
     picture = cv2.imread(str(drawn_corpus.root / frame["image"]))[..., ::-1]
-    assert np.array_equal(known["blendshapes"][row], reader(np.ascontiguousarray(picture)))
+    assert np.array_equal(known["52 blendshapes"][row], reader(np.ascontiguousarray(picture)))
     points = normalised(read_landmarks(drawn_corpus.root, frame["landmarks"]), canonical)
-    assert np.array_equal(known["landmarks"][row].reshape(66, 2), points)
+    assert np.array_equal(known["66 landmarks"][row].reshape(66, 2), points)
 
 
 def test_frames_without_a_picture_have_no_blendshapes(store, known):
     assert not store.usable.all()
-    assert np.isfinite(known["blendshapes"]).all(1).tolist() == store.usable.tolist()
-    assert {name: len(columns) for name, columns in FEATURES.items()} == {
-        "landmarks": 132,
-        "blendshapes": 52,
-    }
+    assert np.isfinite(known["52 blendshapes"]).all(1).tolist() == store.usable.tolist()
+    assert [values.shape[1] for values in known.values()] == [132, 52]
 
 
-def test_features_are_computed_once_and_again_if_the_file_is_damaged(
+def test_features_are_computed_once_and_again_for_a_damaged_file_or_corrected_landmarks(
     drawn_corpus, store, known, results, scheduler
 ):
     (path,) = (results / "baselines").glob("*.parquet")
@@ -95,29 +98,18 @@ def test_features_are_computed_once_and_again_if_the_file_is_damaged(
     for name in FEATURES:
         assert np.array_equal(known[name], again[name], equal_nan=True)
         assert np.array_equal(known[name], mended[name], equal_nan=True)
+    features(replace(drawn_corpus, landmarks_sha256="corrected"), store, results, scheduler)
+    assert len(list((results / "baselines").glob("*.parquet"))) == 2
 
 
-def test_features_of_corrected_landmarks_are_computed_anew(
-    drawn_corpus, store, known, results, monkeypatch
+def test_a_store_of_another_corpus_and_a_folder_that_is_a_file_are_errors(
+    drawn_corpus, store, tmp_path
 ):
-    def measure(*_):
-        raise InterruptedError
-
-    monkeypatch.setattr(baselines, "_measure", measure)
-    features(drawn_corpus, store, results)
-    with pytest.raises(InterruptedError):
-        features(replace(drawn_corpus, landmarks_sha256="corrected"), store, results)
-
-
-def test_a_store_of_another_corpus_is_refused(drawn_corpus, store, results):
     other = replace(store, frames=store.frames[::-1].reset_index(drop=True))
-    with pytest.raises(BaselineError, match="register that corpus"):
-        features(drawn_corpus, other, results)
-
-
-def test_a_results_folder_that_cannot_be_written_is_an_error(drawn_corpus, store, tmp_path):
+    with pytest.raises(BaselineError, match=str(store.folder)):
+        features(drawn_corpus, other, tmp_path)
     (tmp_path / "file").touch()
-    with pytest.raises(BaselineError, match=r"file/baselines/.*Name another"):
+    with pytest.raises(BaselineError, match="file/baselines/"):
         features(drawn_corpus, store, tmp_path / "file")
 
 
@@ -202,53 +194,43 @@ def test_rows_without_input_are_neither_trained_on_nor_predicted(measured):
     assert regression(frames, fold, values).empty
 
 
-def test_every_baseline_predicts_each_tested_frame_once(
-    drawn_corpus, store, halves, results, known
-):
-    tables = predictions(drawn_corpus, store, halves, results)
-    tested = store.frames[store.usable].sort_values(["subject", "sequence", "frame"])
-    assert list(tables) == list(BASELINES)
+def test_every_baseline_predicts_each_tested_frame_once(study):
+    tables = predictions(study)
+    tested = study.store.frames[study.store.usable].sort_values(KEYS)
+    assert list(tables) == ["66 landmarks", "52 blendshapes", "always pain", "chance"]
     for table in tables.values():
-        together = table.sort_values(["subject", "sequence", "frame"])
+        together = table.sort_values(KEYS)
         assert tuple(table) == PREDICTIONS
         assert together["frame"].tolist() == tested["frame"].tolist()
         assert together["pain"].tolist() == tested["pain"].tolist()
         assert together["fold"].nunique() == 2
-    assert (tables["always_pain"]["probability"] == 1).all()
-    assert (left_out(tables, halves)["left_out"] == 0).all()
+    assert (tables["always pain"]["probability"] == 1).all()
 
 
-def test_a_fold_alone_has_the_predictions_that_it_has_among_others(
-    drawn_corpus, store, halves, results, known
-):
-    both = predictions(drawn_corpus, store, halves, results)
-    alone = predictions(drawn_corpus, store, halves[1:], results)
-    other = predictions(drawn_corpus, store, halves[1:], results, seed=1)
+def test_a_fold_alone_has_the_predictions_that_it_has_among_others(study):
+    both = predictions(study)
+    study.folds = study.folds[1:]
+    alone, other = predictions(study), predictions(study, seed=1)
     for name, table in alone.items():
         among = both[name][both[name]["fold"] == 1].reset_index(drop=True)
         pd.testing.assert_frame_equal(table, among)
     assert (other["chance"]["probability"] != alone["chance"]["probability"]).all()
 
 
-def test_frames_without_landmark_files_are_counted(
-    drawn_corpus, store, halves, tmp_path, scheduler
-):
-    bare = store.frames.copy()
-    bare.loc[halves[0].test[:3], "landmarks"] = None
-    some = replace(store, frames=bare)
-    tables = predictions(drawn_corpus, some, halves, tmp_path / "some", scheduler)
-    counts = left_out(tables, halves).set_index(["baseline", "fold"])["left_out"]
-    assert counts["landmarks", 0] == 3 and counts["landmarks", 1] == 0
-    assert counts["blendshapes", 0] == 0
-    none = replace(store, frames=bare.assign(landmarks=None))
-    tables = predictions(drawn_corpus, none, halves, tmp_path / "none", scheduler)
-    assert "landmarks" not in tables
-    counts = left_out(tables, halves).set_index(["baseline", "fold"])
-    assert counts.loc[("landmarks", 1), "left_out"] == len(halves[1].test)
+def test_frames_without_landmark_files_are_missing_from_that_baseline_alone(study, tmp_path):
+    bare = study.store.frames.copy()
+    bare.loc[study.folds[0].test[:3], "landmarks"] = None
+    study.store, study.results = replace(study.store, frames=bare), tmp_path / "some"
+    tables = predictions(study)
+    frames = {name: table.groupby("fold").size() for name, table in tables.items()}
+    assert (frames["52 blendshapes"] - frames["66 landmarks"]).tolist() == [3, 0]
+    study.store = replace(study.store, frames=bare.assign(landmarks=None))
+    study.results = tmp_path / "none"
+    assert list(predictions(study)) == ["52 blendshapes", "always pain", "chance"]
 
 
-def test_a_fold_that_trains_on_one_class_is_an_error(drawn_corpus, store, halves, results, known):
-    pain = store.frames["pain"].fillna(False).to_numpy(bool)
-    fold = replace(halves[0], train=np.flatnonzero(store.usable & ~pain))
-    with pytest.raises(BaselineError, match=r"fold 0 of halves trains on one class only \(0 pain"):
-        predictions(drawn_corpus, store, [fold], results)
+def test_a_fold_that_trains_on_one_class_is_an_error(study):
+    pain = study.store.frames["pain"].fillna(False).to_numpy(bool)
+    study.folds = [replace(study.folds[0], train=np.flatnonzero(study.store.usable & ~pain))]
+    with pytest.raises(BaselineError, match=r"fold 0 of halves.*0 pain"):
+        predictions(study)

@@ -6,8 +6,8 @@ from paincore.training.configuration import ConfigurationError, configure
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"layers": 6}, r"layers=6: extra inputs.*settings are model, backbone, unfrozen_layers"),
-        ({"learning_rate": 0}, "learning_rate=0: .*greater than 0"),
+        ({"layers": 6}, "layers=6: .*settings are model, backbone, unfrozen_layers"),
+        ({"learning_rate": 0}, "learning_rate=0"),
         ({"learning_rate": float("nan")}, "learning_rate=nan"),
         ({"mixup_alpha": -0.2}, "mixup_alpha=-0.2"),
         ({"unfrozen_layers": 0}, "unfrozen_layers=0"),
@@ -21,15 +21,9 @@ def test_a_wrong_setting_is_named_with_its_value(settings, said):
         configure(**settings)
 
 
-def test_a_configuration_cannot_be_changed_after_it_was_checked():
-    with pytest.raises(ValueError, match="frozen"):
-        configure().learning_rate = 1.0
-
-
-def test_titles_tell_configurations_apart():
+def test_titles_differ_where_configurations_do():
+    changes = [{}, {"sam": True}, {"mixup_alpha": 0.8}, {"learning_rate": 2e-6}]
+    changes += [{"shuffled_labels": "all"}, {"shuffled_labels": "within_subjects"}]
+    changes += [{"model": "vivit"}, {"protocol": "released"}, {"unfrozen_layers": 6}]
+    assert len({configure(**change).title for change in changes}) == len(changes)
     assert configure().title == "ViT 12 layers, 2e-4"
-    vivit = configure(model="vivit", unfrozen_layers=6, learning_rate=2e-6, mixup_alpha=0.8)
-    assert vivit.title == "ViViT 6 layers, 2e-6, Mixup 0.8"
-    titles = {configure(shuffled_labels=how).title for how in (False, "all", "within_subjects")}
-    assert len(titles) == 3
-    assert configure(sam=True, protocol="released").title == "ViT 12 layers, 2e-4, SAM, released"

@@ -1,17 +1,21 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from paincore.training.configuration import configure
 from paincore.training.samples import (
-    ClipError,
     SamplingError,
-    balanced_draws,
-    left_out,
+    Task,
+    balanced_sample,
+    fold_samples,
     mix,
-    samples,
+    sample_rows,
+    unused_frames,
 )
+from tests.helpers.trainable import fold_of, write_store_with_a_signal
 
 
 def table(frames, pain=None):
@@ -61,13 +65,13 @@ def clips_by_hand(frames, usable, length, stride):
 def test_samples_are_those_that_a_loop_over_sequences_finds(corpus, model, stride):
     frames, usable = corpus
     expected = clips_by_hand(frames, usable, {"vit": 1, "vivit": 4}[model], stride)
-    missing = left_out(frames, usable, model, stride)
+    unused = unused_frames(frames, usable, model, stride)
+    assert unused["frames"].sum() + len(expected) == len(frames)
     if expected:
-        assert samples(frames, usable, model, stride).tolist() == expected
+        assert sample_rows(frames, usable, model, stride).tolist() == expected
     else:
-        with pytest.raises(ClipError):
-            samples(frames, usable, model, stride)
-    assert missing["frames"].sum() + len(expected) == len(frames)
+        with pytest.raises(SamplingError, match="no sample of"):
+            sample_rows(frames, usable, model, stride)
 
 
 def test_every_frame_that_ends_no_clip_is_counted_under_its_reason():
@@ -75,75 +79,51 @@ def test_every_frame_that_ends_no_clip_is_counted_under_its_reason():
     usable = np.ones(13, bool)
     usable[5] = False
     pain = [False] * 12 + [None]
-    counts = left_out(table(numbers, pain), usable, "vivit").set_index("reason")["frames"]
+    counts = unused_frames(table(numbers, pain), usable, "vivit").set_index("reason")["frames"]
     assert counts.to_dict() == {"no_face": 1, "no_label": 1, "short": 6, "broken": 3, "stride": 0}
 
 
-def test_a_clip_is_labelled_by_its_last_frame_alone():
-    frames = table([("a1", n) for n in range(1, 6)], [None, None, None, True, None])
-    assert samples(frames, np.ones(5, bool), "vivit").tolist() == [[0, 1, 2, 3]]
-
-
-def test_sequences_of_three_frames_give_no_clip_and_an_error_that_counts():
-    frames = table([("a1", 1), ("a1", 2), ("a1", 3)])
-    with pytest.raises(ClipError, match=r"4 subsequent frames .* 3 frames .*'short': 3"):
-        samples(frames, np.ones(3, bool), "vivit")
-
-
-@pytest.mark.parametrize(("model", "stride"), [("vit-b", 1), ("vit", 0)])
-def test_an_unknown_model_and_a_stride_below_one_are_refused(model, stride):
-    with pytest.raises(SamplingError, match=r"vit-b|stride of 0"):
-        samples(table([("a1", 1)]), np.ones(1, bool), model, stride)
-
-
-def test_half_of_the_draws_are_pain_and_each_frame_of_a_class_is_as_likely():
+def test_half_of_a_balanced_sample_is_pain_and_each_frame_of_a_class_is_as_likely():
     pain = np.arange(40_000) % 20 == 0
-    draws = balanced_draws(pain, rng())
-    assert draws.dtype == np.int64 and len(draws) == 40_000
-    assert abs(pain[draws].mean() - 0.5) < 4 * 0.5 / np.sqrt(40_000)
-    times = np.bincount(draws, minlength=40_000)
-    assert abs(times[pain].var() / 10 - 1) < 0.2  # Poisson: as scattered as its mean, 10
+    order = balanced_sample(pain, rng())
+    assert abs(pain[order].mean() - 0.5) < 4 * 0.5 / np.sqrt(40_000)
+    times = np.bincount(order, minlength=40_000)
+    assert abs(times[pain].var() / 10 - 1) < 0.2  # Poisson: its variance is its mean, 10
     assert abs(times[pain][:1000].mean() - 10) < 4 * np.sqrt(10 / 1000)
 
 
 @pytest.mark.parametrize("pain", [np.zeros(5, bool), np.ones(5, bool), np.zeros(0, bool)])
 def test_one_class_cannot_be_balanced(pain):
     with pytest.raises(SamplingError, match="a class is empty"):
-        balanced_draws(pain, rng())
+        balanced_sample(pain, rng())
 
 
 @pytest.fixture
 def people():
     """600 samples of four subjects, the last without pain: pain (m,) and subjects (m,)."""
     subjects = np.repeat(["a", "b", "c", "d"], 150)
-    pain = (rng(1).random(600) < 0.2) & (subjects != "d")
-    return pain, subjects
+    return (rng(1).random(600) < 0.2) & (subjects != "d"), subjects
 
 
 @pytest.mark.parametrize("rows", ["random", "every_fifth"])
 def test_a_partner_is_of_the_same_subject_and_the_other_class(people, rows):
     pain, subjects = people
-    draws = balanced_draws(pain, rng())
-    result = mix(draws, pain, subjects, 0.8, rng(), rows)
+    order = balanced_sample(pain, rng())
+    result = mix(order, pain, subjects, 0.8, rng(), rows)
     mixed = result.second != result.first
-    assert (result.first == draws).all()
+    assert (result.first == order).all()
     assert (subjects[result.first] == subjects[result.second]).all()
     assert (pain[result.first[mixed]] != pain[result.second[mixed]]).all()
     assert (result.weight[~mixed] == 1).all() and (result.weight[mixed] < 1).all()
-    assert result.weight.dtype == np.float32
 
 
-def test_random_rows_are_a_fifth_of_the_draws_less_those_of_one_class(people):
+def test_a_fifth_is_mixed_or_left_out_for_want_of_a_partner(people):
     pain, subjects = people
-    draws = rng().integers(600, size=1003)
-    result = mix(draws, pain, subjects, 0.8, rng())
+    order = rng().integers(600, size=1003)
+    result = mix(order, pain, subjects, 0.8, rng())
     mixed = result.second != result.first
     assert mixed.sum() + result.left_out == round(0.2 * 1003)
-    assert result.left_out > 20 and not (subjects[draws[mixed]] == "d").any()
-
-
-def test_every_fifth_mixes_the_samples_whose_number_is_a_multiple_of_five_but_0(people):
-    pain, subjects = people
+    assert result.left_out > 20 and not (subjects[order[mixed]] == "d").any()
     result = mix(np.arange(600), pain, subjects, 0.8, rng(), "every_fifth")
     mixed = np.flatnonzero(result.second != result.first)
     assert mixed.tolist() == list(range(5, 450, 5))
@@ -152,32 +132,45 @@ def test_every_fifth_mixes_the_samples_whose_number_is_a_multiple_of_five_but_0(
 
 def test_all_frames_of_the_other_class_are_partners_and_weights_are_beta():
     pain = np.arange(40) % 4 == 0
-    result = mix(np.ones(20_000, int), pain, np.full(40, "a"), 0.4, rng(), share=1)
+    result = mix(np.ones(20_000, int), pain, np.full(40, "a"), 0.4, rng(), proportion=1)
     assert set(result.second) == set(np.flatnonzero(pain))
     assert abs(result.weight.mean() - 0.5) < 0.01
     assert abs(result.weight.var() - 1 / (4 * (2 * 0.4 + 1))) < 0.01
 
 
-def test_draws_follow_from_the_generator_alone(people):
-    pain, subjects = people
+def test_the_order_follows_from_the_generator_alone(people):
     np.random.seed(0)  # noqa: NPY002 (the global state that must not matter)
-    once = mix(balanced_draws(pain, rng(3)), pain, subjects, 0.8, rng(4))
+    once = mix(balanced_sample(people[0], rng(3)), *people, 0.8, rng(4))
     np.random.seed(1)  # noqa: NPY002
-    again = mix(balanced_draws(pain, rng(3)), pain, subjects, 0.8, rng(4))
-    other = mix(balanced_draws(pain, rng(3)), pain, subjects, 0.8, rng(5))
+    again = mix(balanced_sample(people[0], rng(3)), *people, 0.8, rng(4))
+    other = mix(balanced_sample(people[0], rng(3)), *people, 0.8, rng(5))
     assert (once.second == again.second).all() and (once.weight == again.weight).all()
     assert (once.weight != other.weight).any()
 
 
-@pytest.mark.parametrize(
-    ("alpha", "rows", "message"),
-    [
-        (0, "random", "mixup_alpha 0 "),
-        (-1, "random", "mixup_alpha -1 "),
-        (float("nan"), "random", "nan"),
-        (0.8, "every_second", "'every_second'"),
-    ],
-)
-def test_impossible_settings_of_mixup_are_refused(people, alpha, rows, message):
-    with pytest.raises(SamplingError, match=message):
+@pytest.mark.parametrize(("alpha", "rows"), [(0, "random"), (np.nan, "random"), (0.8, "every_2")])
+def test_impossible_settings_of_mixup_are_refused(people, alpha, rows):
+    with pytest.raises(SamplingError, match=r"mixup_alpha (0|nan)|'every_2'"):
         mix(np.arange(600), *people, alpha, rng(), rows)
+
+
+@pytest.mark.parametrize("model", ["vit", "vivit"])
+def test_labels_shuffled_within_subjects_keep_what_is_a_person_s_and_all_do_not(tmp_path, model):
+    store = write_store_with_a_signal(tmp_path / "store", subjects=8)
+
+    def selected(shuffled):
+        one = configure(model=model, shuffled_labels=shuffled)
+        return fold_samples(Task(store, one, fold_of(store, 1), 0, torch.device("cpu")))
+
+    true, within, across = (selected(how) for how in (False, "within_subjects", "all"))
+    people = store.frames["subject"].to_numpy()[true.rows[true.train, -1]]
+
+    def pain_of(labels):
+        return [int(labels[people == person].sum()) for person in np.unique(people)]
+
+    assert pain_of(within.labels) == pain_of(true.labels) != pain_of(across.labels)
+    assert across.labels.sum() == true.labels.sum()
+    for one in np.unique(people):
+        assert (within.labels != true.labels)[people == one].any(), one
+    for shuffled in (within, across):  # what is tested stays true
+        np.testing.assert_array_equal(shuffled.pain, true.pain)

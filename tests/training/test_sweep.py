@@ -1,29 +1,33 @@
 import os
-import random
+import pickle
+import re
 import shutil
 import signal
 import subprocess
 import threading
 import time
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from dask.distributed import Client
 
-from paincore.cluster import SETTINGS, ClusterError
+from paincore.cluster import DASK, ClusterError
+from paincore.data.facs import AUS
+from paincore.files import FileError
+from paincore.folds.designs import Fold
+from paincore.registration.framestore import open_store
 from paincore.training import sweep
 from paincore.training.configuration import configure
-from paincore.training.jobs import Failure, Job, train_on_worker
-from paincore.training.runs import CONFIG, RunError
-from paincore.training.sweep import Sweep, gpus_here
-from paincore.training.task import TrainingError
+from paincore.training.runs import CONFIG_FILE
+from paincore.training.samples import Task, TrainingError
+from paincore.training.sweep import Sweep, TrainingJob, gpus_here, mismatch, train_on_worker
 from paincore.training.train import train_fold
-from tests.helpers.trainable import fold_of, write_store_with_a_signal
+from tests.helpers.trainable import QUICK, fold_of, write_store_with_a_signal
 from tests.helpers.workers import ROOT, processes, scheduler_and_workers
-
-QUICK = {"backbone": "random", "unfrozen_layers": 2, "learning_rate": 1e-3}
 
 
 @pytest.fixture(scope="module")
@@ -66,19 +70,6 @@ def reference(store, folds, configurations, tmp_path_factory):
     return numbers(runs)
 
 
-def test_the_order_of_runs_changes_no_number(
-    store, folds, configurations, reference, address, tmp_path, monkeypatch
-):
-    def anyhow(jobs):
-        return random.Random(3).sample(sorted(jobs), len(jobs))
-
-    monkeypatch.setattr(sweep, "in_order", anyhow)
-    with Sweep(tmp_path, "cpu", address) as two:
-        runs, failures = two.train(store, configurations, folds)
-    assert failures == []
-    assert numbers(runs) == reference
-
-
 def test_a_killed_worker_s_run_is_done_again(store, folds, configurations, reference, tmp_path):
     """A worker without a nanny dies in the middle of its first run; nobody starts it again."""
     with (
@@ -107,9 +98,9 @@ def kill_at_work(address: str, workers: list[subprocess.Popen]) -> None:
             time.sleep(0.01)
 
 
-def die_on_sam(job: Job) -> Failure | None:
+def dies_on_sam(job: TrainingJob) -> tuple:
     """A worker that one configuration kills, as lack of memory would."""
-    if job.configuration.sam and job.fold.number == 2:
+    if job.task.configuration.sam and job.task.fold.number == 2:
         os.kill(os.getpid(), signal.SIGKILL)
     return train_on_worker(job)
 
@@ -117,8 +108,8 @@ def die_on_sam(job: Job) -> Failure | None:
 def test_a_run_that_kills_worker_after_worker_is_a_failure_and_the_others_go_on(
     store, folds, configurations, reference, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(sweep, "train_on_worker", die_on_sam)
-    monkeypatch.setitem(SETTINGS, "distributed.scheduler.allowed-failures", 1)
+    monkeypatch.setattr(sweep, "train_on_worker", dies_on_sam)
+    monkeypatch.setitem(DASK, "distributed.scheduler.allowed-failures", 1)
     with Sweep(tmp_path, "cpu", workers=1) as swept:
         runs, (failure,) = swept.train(store, configurations, folds)
     assert (failure.configuration, failure.fold) == (configurations[1], 2)
@@ -154,16 +145,6 @@ def test_what_is_there_is_opened_and_needs_no_worker(store, folds, reference, ad
     assert numbers(runs) == reference[:3]
 
 
-def test_a_sweep_trains_again_after_its_workers_were_let_go(store, folds, reference, tmp_path):
-    swept = Sweep(tmp_path, "cpu", workers=1)
-    with swept:
-        swept.train(store, [configure(**QUICK)], folds[:1])
-    with swept:
-        runs, failures = swept.train(store, [configure(**QUICK)], folds)
-    assert failures == []
-    assert numbers(runs) == reference[:3]
-
-
 def test_small_models_are_kept_and_what_was_trained_without_is_trained_again(
     store, folds, address, tmp_path
 ):
@@ -182,7 +163,7 @@ def test_small_models_are_kept_and_what_was_trained_without_is_trained_again(
 def test_a_damaged_run_is_a_failure_and_stays_as_it_is(store, folds, address, tmp_path):
     with Sweep(tmp_path, "cpu", address) as swept:
         runs, _ = swept.train(store, [configure(**QUICK)], folds)
-        damaged = runs[configure(**QUICK)][1].folder / CONFIG
+        damaged = runs[configure(**QUICK)][1].folder / CONFIG_FILE
         damaged.write_text("{")
         (tmp_path / "runs" / "notes.txt").write_text("foreign")
         (tmp_path / "runs" / ".0123456789abcdef-x").mkdir()
@@ -194,17 +175,6 @@ def test_a_damaged_run_is_a_failure_and_stays_as_it_is(store, folds, address, tm
     assert {"notes.txt", ".0123456789abcdef-x"} < {
         one.name for one in (tmp_path / "runs").iterdir()
     }
-
-
-def test_results_that_cannot_be_written_are_an_error_before_anything_is_trained(
-    store, folds, tmp_path
-):
-    (tmp_path / "results").write_text("a file where the folder would be")
-    with (
-        pytest.raises(RunError, match=r"results/runs cannot be written \(Not a directory\)"),
-        Sweep(tmp_path / "results", "cpu", workers=1) as swept,
-    ):
-        swept.train(store, [configure(**QUICK)], folds)
 
 
 def test_a_worker_with_another_engine_stops_the_sweep_and_is_named(store, folds, tmp_path):
@@ -219,28 +189,6 @@ def test_a_worker_with_another_engine_stops_the_sweep_and_is_named(store, folds,
         with pytest.raises(ClusterError, match=said):
             swept.train(store, [configure(**QUICK)], folds)
     assert list((tmp_path / "results" / "runs").iterdir()) == []
-
-
-def test_workers_that_write_elsewhere_are_noticed(store, folds, address, tmp_path, monkeypatch):
-    monkeypatch.setattr(sweep, "train_on_worker", trained_elsewhere)
-    with (
-        pytest.raises(ClusterError, match="results must be the same folder as here"),
-        Sweep(tmp_path, "cpu", address) as swept,
-    ):
-        swept.train(store, [configure(**QUICK)], folds[:1])
-
-
-def trained_elsewhere(job: Job) -> None:
-    return None
-
-
-def test_on_gpus_a_run_goes_to_workers_that_announce_one(
-    store, folds, address, tmp_path, monkeypatch
-):
-    monkeypatch.setattr(sweep, "unlike", trained_elsewhere)
-    said = r"None of the 2 workers .*--resources GPU=1"
-    with Sweep(tmp_path, "cuda", address) as swept, pytest.raises(ClusterError, match=said):
-        swept.train(store, [configure(**QUICK)], folds)
 
 
 def test_gpus_are_named_as_the_environment_names_them(monkeypatch):
@@ -328,7 +276,7 @@ def test_ctrl_c_ends_with_one_word_and_what_is_done_is_kept(
 
 
 @heard
-@pytest.mark.parametrize("seconds", [0.3, 1, 2])
+@pytest.mark.parametrize("seconds", [0.3, 2])
 def test_ctrl_c_while_workers_start_ends_with_one_word(store, tmp_path, seconds):
     with swept_elsewhere(tmp_path, store, tmp_path / "results") as (process,):
         assert process.stdout.readline() == "began\n"
@@ -369,16 +317,77 @@ def test_two_processes_may_write_one_folder(
     assert numbers(runs) == reference
 
 
-def test_a_scheduler_without_workers_for_long_stops_the_sweep(store, folds, tmp_path, monkeypatch):
-    monkeypatch.setattr("paincore.cluster.PATIENCE", 2)
-    monkeypatch.setattr(sweep, "train_on_worker", die_at_once)
+def test_results_elsewhere_or_not_writable_are_an_error(
+    store, folds, address, tmp_path, monkeypatch
+):
+    (tmp_path / "file").touch()
+    with pytest.raises(FileError, match=r"file/runs cannot be written .Not a directory"):
+        Sweep(tmp_path / "file", "cpu", address).train(store, [configure(**QUICK)], folds)
+    monkeypatch.setattr(sweep, "train_on_worker", trained_elsewhere)
     with (
-        scheduler_and_workers(tmp_path, 1, "--no-nanny") as (address, _),
+        pytest.raises(ClusterError, match="results must be the same folder as here"),
         Sweep(tmp_path, "cpu", address) as swept,
-        pytest.raises(ClusterError, match=r"no worker for 2 s. Start one and run again"),
     ):
-        swept.train(store, [configure(**QUICK)], folds)
+        swept.train(store, [configure(**QUICK)], folds[:1])
 
 
-def die_at_once(_: Job) -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
+def trained_elsewhere(job: TrainingJob) -> tuple:
+    return job.name, None
+
+
+def job_of(store, fold, results, **rests_on) -> TrainingJob:
+    task = Task(store, configure(**QUICK), fold, 0, torch.device("cpu"))
+    job = TrainingJob(task, task.rests_on | rests_on, results, False)
+    return pickle.loads(pickle.dumps(job))
+
+
+def test_a_worker_trains_on_the_store_and_threshold_that_were_opened(folds, store, tmp_path):
+    """PSPI 2 where the other store has no pain and 5 where it has: all is pain at threshold 0."""
+    folder = shutil.copytree(store.folder, tmp_path / "store")
+    pspi = store.frames["pain"].map({True: 5.0, False: 2.0}).astype(float)
+    aus = {f"au{au}": 0.0 for au in AUS}
+    store.frames.assign(pspi=pspi, **aus).to_parquet(folder / "frames.parquet")
+    job = job_of(open_store(folder, threshold=2), folds[0], tmp_path)
+    assert mismatch(job) == ""
+    np.testing.assert_array_equal(job.task.store.frames["pain"], store.frames["pain"])
+    assert len(pickle.dumps(job)) < 20_000
+
+
+@pytest.mark.parametrize("name", ["engine", "torch", "store"])
+def test_a_worker_on_which_runs_rest_otherwise_says_on_what(store, folds, tmp_path, name):
+    job = job_of(store, folds[0], tmp_path, **{name: "another"})
+    assert mismatch(job) == f"{name} is {job.task.rests_on[name]} there, another here"
+
+
+def test_a_disk_that_is_full_stops_the_sweep(store, folds, tmp_path):
+    (tmp_path / "runs").touch()
+    with pytest.raises(FileError, match="cannot be written"):
+        train_on_worker(job_of(store, folds[0], tmp_path))
+
+
+def test_everything_that_cannot_run_is_stated_before_anything_is_trained(store, folds, tmp_path):
+    small = replace(store, images=store.images[:, ::2, ::2])
+    changes = {}, {"backbone": "nowhere"}, {"unfrozen_layers": 13}
+    painless = np.flatnonzero(~store.frames["pain"].to_numpy(bool))
+    odd = [
+        Fold("balanced", 9, folds[0].train, folds[0].test[:0]),
+        Fold("balanced", 8, folds[0].train, np.array([10**6])),
+        Fold("balanced", 7, np.intersect1d(folds[0].train, painless), folds[0].test),
+    ]
+    with pytest.raises(TrainingError) as caught:
+        Sweep(tmp_path, "cpu").train(
+            small, [configure(**QUICK | change) for change in changes], [*folds, *odd]
+        )
+    said = str(caught.value).splitlines()[1:]
+    expected = [
+        "images of 24 px, random takes 48",
+        "nowhere is no folder",
+        "unfrozen_layers is 13; this encoder has 12",
+        "fold 9 of balanced has nothing to test on",
+        "fold 8 of balanced names frames",
+        "balanced fold 7: .* a class is empty",
+    ]
+    assert len(said) == len(expected)
+    for sentence, part in zip(said, expected, strict=True):
+        assert re.search(part, sentence)
+    assert list(tmp_path.iterdir()) == []
