@@ -1,7 +1,6 @@
 import json
 import os
 import shutil
-import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,12 +9,11 @@ import pandas as pd
 import pytest
 
 from paincore.data import corpus as corpus_module
-from paincore.data import facs
-from paincore.data import unbc
+from paincore.data import facs, unbc
 from paincore.data.corpus import compare_counts, index, label_fingerprint, open_corpus
 from paincore.data.frames import FRAMES
-from paincore.manifest import Expected, dataset_named
 from paincore.data.unbc import CorpusError
+from paincore.manifest import Expected, dataset_named
 from tests.helpers.miniature import SEQUENCE, Miniature
 
 
@@ -99,7 +97,7 @@ def test_what_was_left_out_is_told_from_the_cache_too(miniature, results):
     cached = open_corpus("unbc", miniature.root, results=results).ignored
     assert read == cached
     assert [sentence.split()[0] for sentence in read] == [
-        "Images/'notes.txt'",
+        "'Images/notes.txt'",
         "Sequence_Labels/VAS/042-ll042/ll042t1aaaff.txt",
     ]
 
@@ -149,22 +147,8 @@ def change_with_size_and_time_kept(path: Path) -> None:
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
-def test_where_only_times_changed_one_warning_says_so_and_results_are_kept(miniature, results):
-    first = open_corpus("unbc", miniature.root, results=results)
-    os.utime(miniature.picture(2))
-    with pytest.warns(UserWarning, match=f"{miniature.root}: times of files have changed") as told:
-        second = open_corpus("unbc", miniature.root, results=results)
-    assert len(told) == 1
-    assert first.fingerprint == second.fingerprint
-    change_with_size_and_time_kept(miniature.picture(2))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        open_corpus("unbc", miniature.root, results=results)  # a picture changed
-        open_corpus("unbc", miniature.root, results=results)  # nothing changed
-
-
 def test_a_file_system_without_times_has_the_corpus_read_each_time(miniature, results, monkeypatch):
-    monkeypatch.setattr(unbc, "_times", lambda status: (0, 0))
+    monkeypatch.setattr(unbc, "_size_and_times", lambda entry: (0, 0, 0))
     before = open_corpus("unbc", miniature.root, results=results)
     change_with_size_and_time_kept(miniature.picture(2))
     after = open_corpus("unbc", miniature.root, results=results)
@@ -221,7 +205,7 @@ def test_a_real_corpus_never_passes_for_a_synthetic_one(miniature, results):
 
 
 def test_the_paper_profile_has_no_size_for_a_synthetic_corpus():
-    with pytest.raises(CorpusError, match="The profile paper has no size"):
+    with pytest.raises(CorpusError, match="profile paper: give the corpus folder"):
         open_corpus("synthetic", profile="paper")
 
 

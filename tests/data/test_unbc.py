@@ -49,24 +49,6 @@ def test_paths_are_relative_to_the_corpus_folder(miniature):
     assert frame["landmarks"] == "AAM_landmarks/042-ll042/ll042t1aaaff/ll042t1aaaff002_aam.txt"
 
 
-def test_a_sequence_name_tells_trial_movement_and_limb(miniature):
-    names = ["trial", "movement", "limb"]
-    frames = read(miniature).groupby("sequence")[names].first()
-    assert frames.loc["ll042t1aaaff"].to_list() == [1, "abduction", "affected"]
-    assert frames.loc["ll042t2aiunaff"].to_list() == [2, "internal_rotation", "unaffected"]
-    assert frames.loc["tv095t2aeunaff"].to_list() == [2, "external_rotation", "unaffected"]
-
-
-def test_a_sequence_name_of_another_grammar_is_read_as_unknown(miniature):
-    for tree in ("Images", "Frame_Labels/PSPI", "Frame_Labels/FACS"):
-        folder = miniature.root / tree / "095-tv095"
-        for file in (folder / "tv095t2aeunaff").iterdir():
-            file.rename(file.with_name(file.name.replace("t2aeunaff", "walking")))
-        (folder / "tv095t2aeunaff").rename(folder / "tv095walking")
-    frame = row(miniature, 1, "tv095walking")
-    assert frame[["trial", "movement", "limb"]].to_list() == [0, "unknown", "unknown"]
-
-
 def test_an_empty_facs_file_means_no_action_unit(miniature):
     frame = row(miniature, 1)
     assert miniature.facs(1).read_bytes() == b""
@@ -169,11 +151,11 @@ def cut(path: Path) -> None:
         ("pspi", Path.unlink, "missing_label", "is missing"),
         ("facs", Path.unlink, "missing_label", "is missing"),
         ("facs", write(b"4 strong 0 0"), "bad_facs", "'strong' is not a number"),
-        ("facs", write(b"4 9 0 0"), "bad_facs", "line 1: intensity 9 is outside 0 to 5"),
+        ("facs", write(b"4 9 0 0"), "bad_facs", "intensity 9 of AU4 is outside 0 to 5"),
         ("pspi", write(b"1.0 2.0"), "bad_pspi", "2 values instead of one"),
         ("pspi", write(b""), "bad_pspi", "0 values instead of one"),
         ("pspi", write(b"-1"), "bad_pspi", "PSPI -1 is outside 0 to 16"),
-        ("picture", cut, "truncated", "does not end with a PNG file's end chunk"),
+        ("picture", cut, "truncated", "does not end as a PNG file does"),
         ("picture", write(b""), "truncated", "is cut short at 0 bytes"),
         ("picture", write(b"\x89PNG\r\n\x1a\n"), "truncated", "is cut short at 8 bytes"),
         ("picture", write(b"a text " * 99), "not_png", "does not begin like a PNG file"),
@@ -239,10 +221,9 @@ def test_what_the_layout_does_not_explain_is_listed(miniature):
     for stray in ("Thumbs.db", f"{SEQUENCE}1.png", f"{SEQUENCE}0001.png", f"{SEQUENCE}000.png"):
         (folder / stray).touch()
     (folder.parent / "notes.txt").touch()
-    (folder.parent / "ll042t2afaff").mkdir()
     ignored = list_corpus(miniature.root).ignored
-    assert len(ignored) == 6
-    assert all(sentence.startswith("Images/042-ll042") for sentence in ignored)
+    assert len(ignored) == 5
+    assert all(sentence.startswith("'Images/042-ll042") for sentence in ignored)
 
 
 @settings(
@@ -283,12 +264,12 @@ def copy_of_subject(root: Path) -> None:
         (rename("Images", "Pictures"), "no folder Images"),
         (rename("Frame_Labels/PSPI", "Frame_Labels/pain"), "no folder PSPI"),
         (rename("Frame_Labels/FACS", "FACS"), "no folder FACS"),
-        (rename("Images/042-ll042", "Images/ll042"), "'ll042' is not named like 042-ll042"),
-        (rename("Frame_Labels/FACS/042-ll042", "Frame_Labels/FACS/x"), "'x' is not named like"),
+        (rename("Images/042-ll042", "Images/ll042"), "'ll042' is not named as in 042-ll042"),
+        (rename("Frame_Labels/FACS/042-ll042", "Frame_Labels/FACS/x"), "'x' is not named as in"),
         (remove_pictures, "the corpus is empty"),
         (copy_of_subject, "042-ll042 and 043-ll042 are one subject"),
-        (lambda root: (root / "images").mkdir(), "Images and images, which are one"),
-        (lambda root: (root / "Images/Images").mkdir(), "and Images. Keep one level"),
+        (lambda root: (root / "images").mkdir(), "Images and images. Keep one"),
+        (lambda root: (root / "Images/Images").mkdir(), "Images and other folders. Keep one level"),
         (lambda root: (root / "Images/loop").symlink_to("loop"), "loop cannot be listed"),
     ],
 )
@@ -306,7 +287,7 @@ def test_a_missing_corpus_folder_is_refused_by_name(tmp_path):
 
 def test_landmarks_that_cannot_be_read_are_refused_by_name(miniature):
     miniature.landmarks(1).write_text("1 2\n")
-    with pytest.raises(CorpusError, match=r"001_aam.txt: not 66 rows"):
+    with pytest.raises(CorpusError, match=r"001_aam.txt: 1 rows of x and y"):
         read_landmarks(miniature.root, row(miniature, 1)["landmarks"])
 
 
@@ -321,7 +302,7 @@ def test_reading_changes_nothing_in_the_corpus_folder(miniature):
 
 def test_the_stamp_changes_with_any_file_of_the_corpus_and_with_nothing_else(miniature):
     def stamp():
-        return list_corpus(miniature.root).stamp.hexdigest()
+        return list_corpus(miniature.root).stamp
 
     first = stamp()
     assert stamp() == first
