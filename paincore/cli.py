@@ -18,10 +18,10 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from paincore import PaincoreError
-from paincore.data.corpus import Corpus, compare_counts, differences, open_corpus, read_generator
+from paincore.data.corpus import Corpus, compare_counts, differences, open_corpus
 from paincore.data.tables import states_of_frames
 from paincore.data.unbc import CorpusError, read_landmarks
-from paincore.manifest import ROOT, DataSet, asset_state, fetch, load_manifest
+from paincore.manifest import DataSet, asset_state, fetch, load_manifest
 from paincore.profiles import DEFAULT_PROFILE, PROFILES
 from paincore.training import runs_tables
 from paincore.training.runs import read_runs
@@ -90,11 +90,11 @@ def main() -> None:
         sys.exit(1)
 
 
-def show(values: pd.DataFrame, title: str | None = None) -> None:
+def show(values: pd.DataFrame) -> None:
     """Print a table."""
     whole = ("key", "configuration")  # what a reader copies or reads first
     columns = [Column(name, no_wrap=name in whole, overflow="fold") for name in values.columns]
-    table = Table(*columns, title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
+    table = Table(*columns, box=box.SIMPLE_HEAD, padding=(0, 1))
     for row in values.astype(str).itertuples(index=False):
         table.add_row(*map(escape, row))
     console.print(table)
@@ -205,26 +205,19 @@ def list_data(context: typer.Context) -> None:
         return
     manifest = load_manifest()
     sets = [
-        (one.name, one.title, _whose_faces(one), _state(one)) for one in manifest.datasets.values()
+        (one.name, one.title, _whose_faces(one), "made on demand" if one.synthetic else "yours")
+        for one in manifest.datasets.values()
     ]
-    show(pd.DataFrame(sets, columns=["data set", "what", "faces shown", "state"]), "Data sets")
+    show(pd.DataFrame(sets, columns=["data set", "what", "faces shown", "comes"]))
     assets = [
         (one.name, one.title, one.licence, f"{(one.bytes or 0) / 1e6:.1f}", asset_state(one))
         for one in manifest.assets.values()
     ]
-    show(pd.DataFrame(assets, columns=["asset", "what", "licence", "MB", "state"]), "Assets")
+    show(pd.DataFrame(assets, columns=["asset", "what", "licence", "MB", "state"]))
 
 
 def _whose_faces(entry: DataSet) -> str:
     return ", ".join(entry.shown_subjects) or "all" if entry.faces_may_be_shown else "none"
-
-
-def _state(entry: DataSet) -> str:
-    if not entry.synthetic:
-        return "yours to bring: --data-root"
-    folders = sorted((ROOT / "data").glob("synthetic-*/"))
-    whole = [folder.relative_to(ROOT).as_posix() for folder in folders if read_generator(folder)]
-    return ", ".join(whole) or "made on demand"
 
 
 @verb("data_root", "results", "profile", "every", on=data_app)

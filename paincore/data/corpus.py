@@ -177,7 +177,7 @@ def index(root: Path, results: Path) -> tuple[pd.DataFrame, list[str], dict[str,
         frames = pd.read_parquet(cache)
     except (OSError, ValueError):  # none, or a damaged one: pyarrow's errors are ValueErrors
         frames = pd.DataFrame()
-    if listing.stamp is None or frames.attrs.get("made_from") != made_from:
+    if frames.attrs.get("made_from") != made_from:
         frames, problems, digests = read_frames(listing)
         notes = {"ignored": listing.ignored + problems, "digests": digests}
         frames.attrs = {"made_from": made_from, **notes}  # parquet keeps them

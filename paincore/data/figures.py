@@ -187,18 +187,12 @@ def blink_lengths(corpus) -> Figure:
     title = "Blinks, by the frames that the lids stay closed"
     if corpus.truth is None:
         return sentence_instead(corpus.dataset, title, "This corpus does not say what is a blink.")
-    counts = tables.blinks(corpus.truth).groupby(["told", "closed"]).size()
+    lengths = tables.blinks(corpus.truth).groupby("closed")["told"].agg(["size", "first"])
     figure = new_figure(corpus.dataset, title, 2.7)
     axes = figure.subplots()
-    for told, colour, label in (
-        (True, THIS, "open, closed and open again fit in four frames"),
-        (False, PAPER, "closed too long for four frames"),
-    ):
-        of = counts.get(told, pd.Series(dtype=int))
-        bars = axes.bar(of.index, of, color=colour, label=label)
-        axes.bar_label(bars, fontsize=8, color=MUTED)
-    axes.set(xlabel="frames with closed lids", ylabel="blinks")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    colours = [THIS if told else PAPER for told in lengths["first"]]
+    bars = axes.bar(lengths.index, lengths["size"], color=colours)
+    axes.bar_label(bars, fontsize=8, color=MUTED)
+    axes.set(xlabel="frames with closed lids", ylabel="blinks", xticks=lengths.index)
     axes.margins(y=0.12)
-    axes.legend()
     return figure

@@ -42,8 +42,6 @@ PNG_START = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
 PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 HASHED = ("image", "landmarks")
 """Trees whose files' bytes are hashed: the table holds what the others say, not these."""
-NO_TIME = 631_152_000 * 10**9
-"""1990, in nanoseconds: file systems without times give 1970 or 1980."""
 
 
 class CorpusError(PaincoreError):
@@ -56,15 +54,14 @@ class Listing:
 
     `folders` maps a tree to its folder relative to `root`; `files` maps (subject folder, sequence)
     to tree to frame numbers (sequence labels: 0); `ignored` has a sentence for each entry that the
-    layout does not explain; `stamp` is a SHA-256 over every file's name, size and times, None where
-    the file system keeps no times, so that it says nothing.
+    layout does not explain; `stamp` is a SHA-256 over every file's name, size and times.
     """
 
     root: Path
     folders: dict[str, str]
     files: dict[tuple[str, str], dict[str, set[int]]] = field(default_factory=dict)
     ignored: list[str] = field(default_factory=list)
-    stamp: str | None = None
+    stamp: str = ""
 
 
 def list_corpus(root: Path) -> Listing:
@@ -76,7 +73,7 @@ def list_corpus(root: Path) -> Listing:
     root = Path(root)
     if not root.is_dir():
         raise CorpusError(f"{root}: no such folder. Give the corpus folder as data_root.")
-    stamp, newest = hashlib.sha256(), 0
+    stamp = hashlib.sha256()
     try:
         listing = Listing(root, _tree_folders(root))
         for tree, folder in listing.folders.items():
@@ -90,20 +87,14 @@ def list_corpus(root: Path) -> Listing:
                 subject, sequence, frame = match.groups()
                 frames = listing.files.setdefault((subject, sequence), {}).setdefault(tree, set())
                 frames.add(int(frame or 0))
-                size, *times = _size_and_times(entry)
-                stamp.update(f"{folder}/{path} {size} {times}\n".encode())
-                newest = max(newest, *times)
+                file = entry.stat()  # no program can set back the last of these times
+                changed = f"{file.st_size} {file.st_mtime_ns} {file.st_ctime_ns}"
+                stamp.update(f"{folder}/{path} {changed}\n".encode())
     except OSError as error:
         raise CorpusError(f"{error.filename} cannot be listed: {error.strerror}.") from error
     _check_subjects(listing)
-    listing.stamp = stamp.hexdigest() if newest > NO_TIME else None
+    listing.stamp = stamp.hexdigest()
     return listing
-
-
-def _size_and_times(entry: os.DirEntry) -> tuple[int, int, int]:
-    """Size, and when the content and, which no program can set back, when anything changed."""
-    status = entry.stat()
-    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _files(

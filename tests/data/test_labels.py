@@ -50,43 +50,33 @@ def test_any_bytes_are_read_or_refused_with_a_sentence(content):
             assert np.isfinite(list(value.values()) if isinstance(value, dict) else value).all()
 
 
-def test_an_empty_facs_file_codes_no_action_unit():
-    assert parse_facs(b"") == parse_facs(b" \n\n") == {}
-
-
-def test_closed_lids_without_intensity_are_1():
-    assert parse_facs(b"43 0 0 0\n45 0 0 0\n12 0 0 0") == {43: 1, 45: 1, 12: 0}
-
-
-def test_of_an_action_unit_named_twice_the_stronger_counts():
-    assert parse_facs(b"4 1 0 0\n4 3 0 0\n4 2 0 0") == {4: 3}
-
-
 @pytest.mark.parametrize(
-    ("content", "sentence"),
+    ("content", "coded"),
     [
-        (b"4 2 0 0\nnone", "line 2 has 1 values instead of 4"),
-        (b"four 2 0 0", "'four' is not a number"),
-        (b"4 9 0 0", "intensity 9 of AU4 is outside 0 to 5"),
-        (b"4.5 1 0 0", "4.5 is not the number of an action unit"),
-        (b"0 1 0 0", "0 is not the number of an action unit"),
-        (b"4 nan 0 0", "'nan' is not a number"),
+        (b" \n\n", {}),
+        (b"43 0 0 0\n45 0 0 0\n12 0 0 0", {43: 1, 45: 1, 12: 0}),
+        (b"4 1 0 0\n4 3 0 0\n4 2 0 0", {4: 3}),
     ],
 )
-def test_a_bad_facs_row_is_refused_with_its_line_or_value(content, sentence):
-    with pytest.raises(ValueError, match=sentence):
-        parse_facs(content)
+def test_empty_codes_none_lids_are_1_and_of_an_au_named_twice_the_stronger_counts(content, coded):
+    assert parse_facs(content) == coded
 
 
 @pytest.mark.parametrize(
-    ("content", "sentence"),
-    [(b"1 2", "2 values instead of one"), (b"", "0 values"), (b"17", "PSPI 17 is outside 0 to 16")],
+    ("parse", "content", "sentence"),
+    [
+        (parse_facs, b"4 2 0 0\nnone", "line 2 has 1 values instead of 4"),
+        (parse_facs, b"four 2 0 0", "'four' is not a number"),
+        (parse_facs, b"4 9 0 0", "intensity 9 of AU4 is outside 0 to 5"),
+        (parse_facs, b"4.5 1 0 0", "4.5 is not the number of an action unit"),
+        (parse_facs, b"0 1 0 0", "0 is not the number of an action unit"),
+        (parse_facs, b"4 nan 0 0", "'nan' is not a number"),
+        (parse_pspi, b"1 2", "2 values instead of one"),
+        (parse_pspi, b"", "0 values"),
+        (parse_pspi, b"17", "PSPI 17 is outside 0 to 16"),
+        (parse_landmarks, b"1 2\n" * 65, "65 rows"),
+    ],
 )
-def test_a_bad_pspi_is_refused(content, sentence):
+def test_a_bad_file_is_refused_with_its_line_or_value(parse, content, sentence):
     with pytest.raises(ValueError, match=sentence):
-        parse_pspi(content)
-
-
-def test_65_landmarks_are_refused():
-    with pytest.raises(ValueError, match="65 rows"):
-        parse_landmarks(b"1 2\n" * 65)
+        parse(content)

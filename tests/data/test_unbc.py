@@ -33,6 +33,7 @@ def snapshot(root: Path) -> list[tuple]:
 
 def test_each_frame_is_a_row_sorted_by_subject_sequence_and_number(miniature):
     frames = read(miniature)
+    FRAMES.validate(frames)
     assert list(frames.groupby(["subject", "sequence"]).size().items()) == [
         (("ll042", "ll042t1aaaff"), 5),
         (("ll042", "ll042t2aiunaff"), 4),
@@ -40,36 +41,21 @@ def test_each_frame_is_a_row_sorted_by_subject_sequence_and_number(miniature):
     ]
     assert list(frames["frame"]) == [1, 2, 3, 4, 5, 1, 2, 3, 4, 1, 2, 3]
     assert set(frames["state"]) == {"ok"}
-    FRAMES.validate(frames)
+    for name, value in zip(SEQUENCE_LABELS, (3.5, 7, 4, 2), strict=True):
+        assert frames[name].eq(value).all()
 
 
-def test_paths_are_relative_to_the_corpus_folder(miniature):
-    frame = row(miniature, 2)
-    assert frame["image"] == "Images/042-ll042/ll042t1aaaff/ll042t1aaaff002.png"
-    assert frame["landmarks"] == "AAM_landmarks/042-ll042/ll042t1aaaff/ll042t1aaaff002_aam.txt"
-
-
-def test_an_empty_facs_file_means_no_action_unit(miniature):
-    frame = row(miniature, 1)
-    assert miniature.facs(1).read_bytes() == b""
-    assert [frame[f"au{au}"] for au in AUS] == [0] * len(AUS)
-    assert frame["pspi_facs"] == 0
-
-
-def test_action_units_are_read_with_their_intensities(miniature):
+def test_a_row_has_the_paths_and_the_action_units_of_its_frame(miniature):
     frame = row(miniature, 3)
-    assert {au: frame[f"au{au}"] for au in AUS if frame[f"au{au}"]} == {
-        4: 1,
-        7: 3,
-        9: 1,
-        25: 2,
-        43: 1,
-    }
-
-
-def test_au43_has_no_intensity_and_present_means_1(miniature):
-    assert miniature.facs(3).read_text().count("4.3000000e+01   0.0000000e+00") == 1
-    assert row(miniature, 3)["au43"] == 1
+    assert frame["image"] == "Images/042-ll042/ll042t1aaaff/ll042t1aaaff003.png"
+    assert frame["landmarks"] == "AAM_landmarks/042-ll042/ll042t1aaaff/ll042t1aaaff003_aam.txt"
+    coded = {au: frame[f"au{au}"] for au in AUS if frame[f"au{au}"]}
+    assert coded == {4: 1, 7: 3, 9: 1, 25: 2, 43: 1}  # the file has AU43 with intensity 0
+    uncoded = row(miniature, 1)
+    assert [uncoded[f"au{au}"] for au in AUS] == [0] * len(AUS)
+    points = read_landmarks(miniature.root, frame["landmarks"])
+    assert points.shape == (66, 2)
+    np.testing.assert_array_equal(points[10], [10, 10.5])
 
 
 def test_pspi_recomputed_from_facs_is_compared_with_the_label(miniature):
@@ -84,18 +70,6 @@ def test_an_action_unit_outside_the_usual_ones_gets_a_column(miniature):
     frames = read(miniature).set_index(["sequence", "frame"])["au17"]
     assert frames[SEQUENCE, 2] == 3
     assert frames.drop((SEQUENCE, 2)).eq(0).all()
-
-
-def test_sequence_labels_stand_on_each_frame_of_the_sequence(miniature):
-    frames = read(miniature)
-    for name, value in zip(SEQUENCE_LABELS, (3.5, 7, 4, 2), strict=True):
-        assert frames[name].eq(value).all()
-
-
-def test_landmarks_are_66_points(miniature):
-    points = read_landmarks(miniature.root, row(miniature, 1)["landmarks"])
-    assert points.shape == (66, 2)
-    np.testing.assert_array_equal(points[10], [10, 10.5])
 
 
 @pytest.mark.parametrize("names", [["Images"], ["Frame_Labels"], ["Images", "Frame_Labels"]])
@@ -173,19 +147,13 @@ def test_a_fault_sets_one_frame_aside_and_names_the_file(miniature, file, damage
     assert sentence in problem
 
 
-def test_a_gap_in_the_numbering_is_a_row_of_its_own(miniature):
+def test_a_gap_in_the_numbering_and_a_frame_with_two_faults_tell_so(miniature):
     for file in (miniature.picture, miniature.pspi, miniature.facs):
         file(2).unlink()
-    frame = row(miniature, 2)
-    assert frame["state"] == "missing_frame"
-    assert pd.isna(frame["image"])
-    assert pd.isna(frame["pain"])
-
-
-def test_a_frame_with_two_faults_tells_both(miniature):
-    miniature.picture(2).unlink()
-    miniature.facs(2).write_text("text")
-    frame = row(miniature, 2)
+    miniature.picture(3).unlink()
+    miniature.facs(3).write_text("text")
+    gap, frame = row(miniature, 2), row(miniature, 3)
+    assert gap["state"] == "missing_frame" and pd.isna(gap["image"]) and pd.isna(gap["pain"])
     assert frame["state"] == "missing_image"
     assert "is missing; Frame_Labels/FACS" in frame["problem"]
 
