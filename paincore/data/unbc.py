@@ -178,6 +178,8 @@ def read_frames(listing: Listing) -> tuple[pd.DataFrame, list[str], dict[str, st
     for (folder, sequence), trees in sorted(listing.files.items()):
         shared = _read_sequence(listing, folder, sequence, problems)
         last = max((max(frames) for tree, frames in trees.items() if tree in MISSING), default=0)
+        if not last:
+            problems.append(f"{folder}/{sequence} has neither images nor frame labels")
         for frame in range(1, last + 1):
             rows.append(shared | _read_frame(listing, folder, sequence, frame, digests))
     table = pd.DataFrame(rows).astype({"image": "str", "landmarks": "str", "pspi": float})
