@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from paincore.cluster import connect, run
-from paincore.data.labels import read_landmarks
+from paincore.data.labels import parse_landmarks
 from paincore.registration.backends import TAKE_LANDMARKS, Backend, load_backend
 from paincore.registration.faces import Face, Picture, find_faces, read_picture
 from synthpain.behaviour import drawn
@@ -137,7 +137,7 @@ def _picture(
     points = None
     if backend.name in TAKE_LANDMARKS:  # as rounded as a corpus's files have them
         exact = landmarks66(project(face_vertices(renderer.person, frame), view))
-        points = read_landmarks(write_landmarks(exact).encode())
+        points = parse_landmarks(write_landmarks(exact).encode())
     name = f"{frame['sequence']}, frame {frame['frame']}, drawn again ({frame['change']})"
     return Picture(name, picture, points)
 

@@ -10,10 +10,12 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from collections.abc import Iterable
 from fnmatch import fnmatch
 from pathlib import Path
 
 from paincore import PaincoreError
+from paincore.files import digest_of
 
 # What a page needs of each tarball, by asset name: the folder in it and patterns below that.
 VENDORED = {
@@ -29,14 +31,22 @@ class RenderingError(PaincoreError):
     """Jupyter Book failed or warned; the message ends with what it said."""
 
 
+def digest_of_files(files: Iterable[Path], root: Path) -> str:
+    """SHA-256 over the names, below `root`, and the contents of files; folders are passed over."""
+    digest = hashlib.sha256()
+    for file in sorted(file for file in files if file.is_file()):
+        name = file.relative_to(root).as_posix() if file.is_relative_to(root) else file.name
+        digest.update(f"{name}\0{digest_of(file).hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
 def vendor(name: str, tarball: Path, folder: Path) -> None:
     """Unpack what pages need of an npm tarball into `folder/name`, whole or not at all.
 
-    Does nothing where the same tarball was unpacked before. Used by `render` for `VENDORED`.
+    Does nothing where the same tarball was unpacked before.
     """
-    target = folder / name
-    origin = target / "tarball.sha256"
-    digest = hashlib.sha256(tarball.read_bytes()).hexdigest()
+    origin = folder / name / "tarball.sha256"
+    digest = digest_of(tarball).hexdigest()
     if origin.is_file() and origin.read_text() == digest:
         return
     partial = folder / f"{name}.partial"
@@ -50,8 +60,8 @@ def vendor(name: str, tarball: Path, folder: Path) -> None:
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_bytes(archive.extractfile(member).read())
     (partial / origin.name).write_text(digest)
-    shutil.rmtree(target, ignore_errors=True)
-    partial.rename(target)
+    shutil.rmtree(origin.parent, ignore_errors=True)
+    partial.rename(origin.parent)
 
 
 def render(book: Path, log: Path) -> Path:
@@ -61,40 +71,25 @@ def render(book: Path, log: Path) -> Path:
     are written again. A warning of Jupyter Book is an error: `RenderingError`. What it said goes to
     the file `log`.
     """
-    index = book / "_build" / "html" / "index.html"
-    stamp = book / "_build" / "rendered.sha256"
-    digest = _digest(book)
+    build = book / "_build"
+    index, stamp = build / "html" / "index.html", build / "rendered.sha256"
+    pages = (file for file in book.rglob("*") if ".partial" not in file.name)
+    digest = digest_of_files((file for file in pages if not file.is_relative_to(build)), book)
     if index.is_file() and stamp.is_file() and stamp.read_text() == digest:
         return index
     stamp.unlink(missing_ok=True)
     jupyter_book = Path(sys.executable).with_name("jupyter-book")
-    done = subprocess.run(
-        [jupyter_book, "build", book, "-W", "--keep-going"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    said = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr)  # colours, which it insists on
+    command = [jupyter_book, "build", book, "-W", "--keep-going"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    said = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout)  # colours, which it insists on
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text(said, "utf-8")
     if done.returncode:
         # Pages already read would not warn again, and the next try would pass.
-        shutil.rmtree(book / "_build" / ".doctrees", ignore_errors=True)
+        shutil.rmtree(build / ".doctrees", ignore_errors=True)
         lines = said.splitlines()
         wrong = [line for line in lines if "WARNING" in line or "ERROR" in line] or lines[-20:]
-        raise RenderingError(
-            "\n".join(["Jupyter Book failed:", *wrong, f"All that it said: {log}"])
-        )
+        said = "\n".join(["Jupyter Book failed:", *wrong, f"All that it said: {log}"])
+        raise RenderingError(said)
     stamp.write_text(digest)
     return index
-
-
-def _digest(book: Path) -> str:
-    """SHA-256 over names and contents of everything the book is rendered from."""
-    digest = hashlib.sha256()
-    for file in sorted(book.rglob("*")):
-        path = file.relative_to(book)
-        if file.is_file() and path.parts[0] != "_build" and ".partial" not in file.name:
-            digest.update(f"{path.as_posix()}\0".encode())
-            digest.update(hashlib.sha256(file.read_bytes()).digest())
-    return digest.hexdigest()

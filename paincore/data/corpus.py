@@ -2,7 +2,7 @@
 
 A corpus folder is read and never written to. The frames table is cached under `<results>/index/`,
 keyed by the name, size and times of every file of the corpus and by the source of the reader, so
-that a changed file or reader has the whole corpus read anew, pictures and all. Folders that are not
+that a changed file or reader has the whole corpus read anew, images and all. Folders that are not
 given lie in the repository: `data/synthetic-<frames>` and `results`.
 """
 
@@ -10,24 +10,19 @@ import hashlib
 import json
 import os
 import tempfile
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 from filelock import FileLock
 
-from paincore.data import facs
-from paincore.data import labels
-from paincore.data import unbc
+from paincore.data import facs, labels, unbc
 from paincore.data import frames as frames_table
 from paincore.data.frames import KEYS, SEQUENCE_LABELS, with_derived
+from paincore.data.unbc import CorpusError, list_corpus, read_frames
 from paincore.manifest import ROOT, DataSet, Expected, dataset_named
 from paincore.profiles import DEFAULT_PROFILE, profile_named
-from paincore.data.unbc import CorpusError, list_corpus, read_frames
 
 
 @dataclass(frozen=True)
@@ -36,8 +31,8 @@ class Corpus:
 
     `frames` obeys `paincore.data.frames.FRAMES`, a frame being pain if PSPI > `threshold`;
     `ignored` has a sentence for each file of the folder that is in no frame of the table; `truth`,
-    of a synthetic corpus, has the columns of `KEYS` and what each frame was drawn from, else it is
-    None. `fingerprint` is a SHA-256 over labels (see `label_fingerprint`) and the pictures' bytes,
+    of a synthetic corpus, has the columns of `KEYS` and what each frame was made from, else it is
+    None. `fingerprint` is a SHA-256 over labels (see `label_fingerprint`) and the images' bytes,
     `landmarks_sha256` one over those of the landmark files, which few results rest on.
     """
 
@@ -61,7 +56,7 @@ class Corpus:
             return "synthetic"
         counts = compare_counts(self.frames, self.dataset.expected).set_index("what")
         known = counts[counts.index.isin(["subjects", "sequences", "frames"])]
-        if (known["expected"] == known["found"]).all():
+        if known["expected"].equals(known["found"]):
             return self.dataset.title
         return (
             f"a corpus in UNBC-McMaster's layout ({self.frames['subject'].nunique()} subjects, "
@@ -80,7 +75,7 @@ def open_corpus(
 
     `dataset` is its name (None: the profile's), `data_root` its folder (None: only for the
     synthetic corpus), `results` takes the cache, and a frame is pain if PSPI > `threshold`. Raises
-    CorpusError naming the folder and what to do. Used by every chapter.
+    CorpusError naming the folder and what to do.
     """
     entry = dataset_named(dataset or profile_named(profile).dataset)
     root = _own_folder(entry, profile) if data_root is None else Path(data_root)
@@ -95,7 +90,7 @@ def open_corpus(
         ignored=tuple(ignored),
         fingerprint=hashlib.sha256(read.encode()).hexdigest(),
         landmarks_sha256=digests["landmarks"],
-        truth=_read_truth(root) if generator else None,
+        truth=_read_truth(root, "frames.parquet", pd.read_parquet) if generator else None,
         threshold=threshold,
     )
 
@@ -108,12 +103,9 @@ def _version(entry: DataSet, generator: dict | None) -> str:
 def _own_folder(entry: DataSet, profile: str) -> Path:
     """The folder of the profile's synthetic corpus, which is made if it is not whole."""
     frames = profile_named(profile).frames
-    if not entry.synthetic:
-        raise CorpusError(f"{entry.name}: give the corpus folder as data_root. {entry.obtain}")
-    if frames is None:
+    if not entry.synthetic or frames is None:
         raise CorpusError(
-            f"The profile {profile} has no size for a synthetic corpus. Name another, or the "
-            "folder of a corpus made by `paincore synthesize` as data_root."
+            f"{entry.name}, profile {profile}: give the corpus folder as data_root. {entry.obtain}"
         )
     root = ROOT / "data" / f"synthetic-{frames}"
     try:
@@ -131,23 +123,22 @@ def _own_folder(entry: DataSet, profile: str) -> Path:
 def read_generator(root: Path) -> dict | None:
     """What made a synthetic corpus (version, seed, fps ...), None of any other or unfinished one.
 
-    Raises CorpusError if the file that tells it is damaged. Used in chapter 01.
+    Raises CorpusError if the file that tells it is damaged.
     """
-    path = root / "Truth" / "generator.json"
-    try:
-        return {"version": None, **json.loads(path.read_text("utf-8"))}
-    except (FileNotFoundError, NotADirectoryError):
+    if not (root / "Truth" / "generator.json").is_file():
         return None
-    except (OSError, ValueError, TypeError) as error:
-        raise CorpusError(f"{path} cannot be read ({error}). Make the corpus again.") from error
+    return _read_truth(
+        root, "generator.json", lambda path: {"version": None} | json.loads(path.read_text())
+    )
 
 
-def _read_truth(root: Path) -> pd.DataFrame:
-    path = root / "Truth" / "frames.parquet"
+def _read_truth(root: Path, name: str, read):
     try:
-        return pd.read_parquet(path)
-    except (OSError, pa.ArrowException) as error:
-        raise CorpusError(f"{path} cannot be read ({error}). Make the corpus again.") from error
+        return read(root / "Truth" / name)
+    except (OSError, ValueError, TypeError) as error:  # pyarrow's are among these
+        raise CorpusError(
+            f"{root / 'Truth' / name} cannot be read ({error}). Make the corpus again."
+        ) from error
 
 
 def _check_kind(entry: DataSet, root: Path, generator: dict | None) -> None:
@@ -161,70 +152,47 @@ def _check_kind(entry: DataSet, root: Path, generator: dict | None) -> None:
             f"{root} is not a whole synthetic corpus: it has no Truth/generator.json. Make it with "
             f"`paincore synthesize --out {root}`, or name the data set that it is."
         )
-    frozen = entry.generator.version if entry.generator else None
-    if frozen and frozen != generator["version"]:
+    if entry.generator and entry.generator.version != generator["version"]:
         raise CorpusError(
             f"{root} was made by version {generator['version']} of the generator, the manifest has "
-            f"{frozen}. Remove the folder and have it made again."
+            f"{entry.generator.version}. Remove the folder and have it made again."
         )
 
 
 def index(root: Path, results: Path) -> tuple[pd.DataFrame, list[str], dict[str, str]]:
-    """The frames table of a corpus folder, a sentence for each file left out, and what the files of
-    `unbc.HASHED` are (see `unbc.read_frames`), from the cache.
+    """The frames table of a corpus folder, a sentence for each file left out, and the digests of
+    the trees in `unbc.HASHED` (see `unbc.read_frames`), from the cache where nothing has changed.
 
-    Where the file system keeps no times, the corpus is read anew each time. Raises CorpusError for
-    a folder that cannot be read and for `results` that cannot be written or lie inside the corpus.
+    Raises CorpusError for a folder that cannot be read and for `results` that cannot be written or
+    lie inside the corpus.
     """
     listing = list_corpus(root)
-    notes = {"reader": _source_of_reader(), "stamp": listing.stamp.hexdigest()}
+    sources = (Path(module.__file__).read_bytes() for module in (facs, frames_table, labels, unbc))
+    made_from = [listing.stamp, hashlib.sha256(b"".join(sources)).hexdigest()]
     folder = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]
     cache = results.resolve() / "index" / f"{folder}.parquet"
     if cache.is_relative_to(root.resolve()):
         raise CorpusError(f"{results} lies inside the corpus {root}. Name another results folder.")
-    before, known = _read_index(cache)
-    if listing.tells_changes and known.items() >= notes.items():
-        return before, known["ignored"], known["digests"]
-    frames, problems, digests = read_frames(listing)
-    notes |= {"ignored": listing.ignored + problems, "digests": digests}
-    same = known == notes | {"stamp": known.get("stamp")} and frames.equals(before)
-    if same and listing.tells_changes:
-        warnings.warn(
-            f"{root}: times of files have changed, labels, pictures and landmarks have not. "
-            "All of it was read again; what was computed from it is kept.",
-            stacklevel=2,
-        )
-    table = pa.Table.from_pandas(frames)
-    metadata = {**table.schema.metadata, "notes": json.dumps(notes)}
     try:
-        _write_whole(table.replace_schema_metadata(metadata), cache)
-    except OSError as error:
-        raise CorpusError(
-            f"{cache.parent} cannot be written ({error.strerror}). Name a results folder that can."
-        ) from error
-    return frames, notes["ignored"], digests
-
-
-def _read_index(cache: Path) -> tuple[pd.DataFrame | None, dict]:
-    """The cached table and its notes; none of either where there is no cache or a damaged one."""
-    try:
-        table = pq.read_table(cache)
-        return table.to_pandas(), json.loads(table.schema.metadata[b"notes"])
-    except (OSError, pa.ArrowException, KeyError):
-        return None, {}
-
-
-def _source_of_reader() -> str:
-    modules = (facs, frames_table, labels, unbc)
-    sources = (Path(module.__file__).read_bytes() for module in modules)
-    return hashlib.sha256(b"".join(sources)).hexdigest()
-
-
-def _write_whole(table: pa.Table, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".index-") as folder:
-        pq.write_table(table, f"{folder}/{path.name}")
-        Path(folder, path.name).replace(path)
+        frames = pd.read_parquet(cache)
+    except (OSError, ValueError):  # none, or a damaged one: pyarrow's errors are ValueErrors
+        frames = pd.DataFrame()
+    if frames.attrs.get("made_from") != made_from:
+        frames, problems, digests = read_frames(listing)
+        notes = {"ignored": listing.ignored + problems, "digests": digests}
+        frames.attrs = {"made_from": made_from, **notes}  # parquet keeps them
+        try:
+            cache.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=cache.parent, prefix=".index-") as partial:
+                frames.to_parquet(f"{partial}/{cache.name}")
+                Path(partial, cache.name).replace(cache)
+        except OSError as error:
+            raise CorpusError(
+                f"{cache.parent} cannot be written ({error.strerror}). Name a results folder that "
+                "can."
+            ) from error
+    notes, frames.attrs = frames.attrs, {}
+    return frames, notes["ignored"], notes["digests"]
 
 
 def label_fingerprint(frames: pd.DataFrame, version: str) -> str:
@@ -237,54 +205,48 @@ def label_fingerprint(frames: pd.DataFrame, version: str) -> str:
     return digest.hexdigest()
 
 
-def differences(corpus: Corpus) -> tuple[list[str], list[str]]:
-    """What is wrong and what is only odd about a synthetic corpus, in sentences.
+def differences(corpus: Corpus) -> list[str]:
+    """What is wrong with a synthetic corpus, in sentences.
 
-    The pictures are hashed and compared with what the generator wrote down; the demo corpus also
-    with the manifest. Other labels or changed files are wrong; pixels may differ in the last bit
-    from one kind of processor to another. Used by `paincore data verify`.
+    The images are hashed and compared with what the generator wrote down, the labels of the demo
+    corpus with the manifest. Its pixels are not: they may differ in the last bit from one kind of
+    processor to another.
     """
     from synthpain.corpus import pixels_sha256  # compiles kernels: only if needed
 
     made, frozen = read_generator(corpus.root), corpus.dataset.generator
-    pixels = pixels_sha256(corpus.root)
-    wrong, odd = [], []
-    if pixels != made["pixels_sha256"]:
-        wrong.append(f"the pictures in {corpus.root} are not those that were drawn: make it again")
+    wrong = []
+    if pixels_sha256(corpus.root) != made["pixels_sha256"]:
+        wrong.append(f"the images in {corpus.root} are not those that were made: make it again")
     if frozen and made.items() >= frozen.demo.items():
         labels_now = label_fingerprint(corpus.frames, _version(corpus.dataset, made))
         if labels_now != frozen.fingerprint:
             wrong.append(f"labels differ from the manifest's: fingerprint {labels_now}")
-        if made["pixels_sha256"] != frozen.pixels_sha256:
-            odd.append(f"pixels differ from the manifest's: {made['pixels_sha256']}")
-    return wrong, odd
+    return wrong
 
 
 def compare_counts(frames: pd.DataFrame, expected: Expected) -> pd.DataFrame:
     """Counts of a corpus beside those that the manifest expects, one row each.
 
     Columns: what, expected, found, verified (False where the manifest's own number is not certain).
-    Used in chapter 01 and by `paincore data verify`.
     """
     lengths = frames.groupby(["subject", "sequence"]).size()
-    by_subject = frames.groupby("subject")["sequence"].agg(frames="size", sequences="nunique")
-    rows = [
-        ("subjects", expected.subjects, len(by_subject), True),
-        ("sequences", expected.sequences, len(lengths), True),
-        ("frames", expected.frames, len(frames), True),
-        ("frames of the shortest sequence", expected.shortest_sequence, lengths.min(), True),
-        ("frames of the longest sequence", expected.longest_sequence, lengths.max(), True),
-    ]
-    if expected.by_subject:
-        for subject in sorted({*by_subject.index, *expected.by_subject}):
-            for part in ("frames", "sequences"):
-                count = getattr(expected.by_subject.get(subject), part, 0)
-                found = by_subject[part].get(subject, 0)
-                rows.append((f"{part} of {subject}", count, found, True))
-    if expected.pspi:
-        for bin_, count in expected.pspi.frames.items():
-            low, _, high = bin_.partition("-")
-            found = frames["pspi"].between(int(low), int(high or low)).sum()
-            rows.append((f"frames with PSPI {bin_}", count, found, expected.pspi.verified))
+    subjects = lengths.groupby("subject").agg(frames="sum", sequences="size")
+    found = {
+        "subjects": len(subjects),
+        "sequences": len(lengths),
+        "frames": len(frames),
+        "shortest_sequence": lengths.min(),
+        "longest_sequence": lengths.max(),
+    }
+    rows = [(what.replace("_", " "), getattr(expected, what), n, True) for what, n in found.items()]
+    for subject in sorted({*subjects.index, *expected.by_subject}) if expected.by_subject else ():
+        for part in subjects:
+            count = expected.by_subject.get(subject, {}).get(part, 0)
+            rows.append((f"{part} of {subject}", count, subjects[part].get(subject, 0), True))
+    for levels, count in expected.pspi.frames.items() if expected.pspi else ():
+        low, _, high = levels.partition("-")
+        among = frames["pspi"].between(int(low), int(high or low)).sum()
+        rows.append((f"frames with PSPI {levels}", count, among, expected.pspi.verified))
     table = pd.DataFrame(rows, columns=["what", "expected", "found", "verified"])
     return table.dropna(subset="expected").astype({"expected": int, "found": int})

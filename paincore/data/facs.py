@@ -1,8 +1,8 @@
 """Pain from facial action units: the Prkachin and Solomon Pain Intensity (PSPI).
 
 Action units (AUs) follow FACS (Ekman, Friesen & Hager 2002). An intensity is 0 (absent), 1 (A, a
-trace) to 5 (E, maximum). Lids have no intensity here: AU43 (closed beyond half a second) and AU45
-(a blink) are 0 or 1.
+trace) to 5 (E, maximum). Lids have no intensity here: AU43 (closed for more than half a second) and
+AU45 (a blink) are 0 or 1.
 """
 
 import numpy as np
@@ -20,11 +20,10 @@ PSPI_MAXIMUM = 16
 
 
 def pspi(au4, au6, au7, au9, au10, au43):
-    """Prkachin and Solomon Pain Intensity: AU4 + max(AU6, AU7) + max(AU9, AU10) + AU43.
+    """Prkachin and Solomon Pain Intensity, 0 to 16.
 
-    Arguments are intensities (0 to 5; AU43 0 or 1), scalars or arrays that broadcast; the result, 0
-    to 16, has their shape. NaN in, NaN out. Source: Prkachin & Solomon, Pain 2008; the paper labels
-    pain as PSPI > 0 (section 3.1). Used in chapter 01.
+    Arguments are intensities (0 to 5; AU43 0 or 1), scalars or arrays that broadcast. NaN in, NaN
+    out. Source: Prkachin & Solomon, Pain 2008.
     """
     return au4 + np.maximum(au6, au7) + np.maximum(au9, au10) + au43
 

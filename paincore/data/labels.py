@@ -1,7 +1,7 @@
-"""Single label files of the UNBC layout: numbers apart by blanks, in scientific notation.
+"""Single label files of the UNBC layout: numbers between blanks, in scientific notation.
 
-The readers take a file's bytes, the writers give its text. What a file may not hold raises a
-ValueError with the line and the value, to which the caller adds the file's name.
+The functions take a file's bytes. What a file may not hold raises a ValueError with the line or the
+value, to which the caller adds the file's name.
 """
 
 import math
@@ -13,57 +13,60 @@ from paincore.data.facs import LID_AUS, PSPI_MAXIMUM
 LANDMARKS = 66
 
 
-def read_number(content: bytes) -> float:
-    """The one finite number of a PSPI or sequence label file. Raises ValueError. Chapter 01."""
+def parse_number(content: bytes) -> float:
+    """The one finite number of a PSPI or sequence label file."""
     words = content.split()
     if len(words) != 1:
         raise ValueError(f"{len(words)} values instead of one")
-    return _number(words[0])
+    return _finite(words[0])
 
 
-def read_pspi(content: bytes) -> float:
-    """The PSPI of one frame, 0 to 16. Raises ValueError. Chapter 01."""
-    value = read_number(content)
+def parse_pspi(content: bytes) -> float:
+    """The PSPI of one frame, 0 to 16."""
+    value = parse_number(content)
     if not 0 <= value <= PSPI_MAXIMUM:
         raise ValueError(f"PSPI {value:g} is outside 0 to {PSPI_MAXIMUM}")
     return value
 
 
-def read_facs(content: bytes) -> dict[int, float]:
+def parse_facs(content: bytes) -> dict[int, float]:
     """The intensities, 0 to 5, of the AUs coded in one frame, from rows "AU intensity x y".
 
-    An empty file codes none. AU43 and AU45 have no intensity: named, they are 1. Of an AU named
-    twice the stronger counts. Raises ValueError. Chapter 01.
+    An empty file codes none. AU43 and AU45 have no intensity: where they are named, they are 1. Of
+    an AU named twice the stronger counts.
     """
     aus = {}
-    for number, line in enumerate(content.splitlines(), start=1):
-        words = line.split()
-        if not words:
-            continue
-        if len(words) != 4:
-            raise ValueError(f"line {number} has {len(words)} values instead of four")
-        au, intensity, _, _ = map(_number, words)
+    for au, intensity, _, _ in _rows(content, 4):
         if au != int(au) or not 1 <= au <= 98:
-            raise ValueError(f"line {number}: {au:g} is not the number of an action unit")
+            raise ValueError(f"{au:g} is not the number of an action unit")
         if not 0 <= intensity <= 5:
-            raise ValueError(f"line {number}: intensity {intensity:g} is outside 0 to 5")
+            raise ValueError(f"intensity {intensity:g} of AU{au:g} is outside 0 to 5")
         intensity = 1.0 if au in LID_AUS else intensity
         aus[int(au)] = max(intensity, aus.get(int(au), 0.0))
     return aus
 
 
-def read_landmarks(content: bytes) -> np.ndarray:
-    """The facial landmarks of one frame, float64 (66, 2): x and y in pixels.
-
-    Raises ValueError. Used in chapter 01.
-    """
-    rows = [line.split() for line in content.splitlines() if line.strip()]
-    if len(rows) != LANDMARKS or any(len(row) != 2 for row in rows):
-        raise ValueError(f"not {LANDMARKS} rows of x and y")
-    return np.array([[_number(word) for word in row] for row in rows])
+def parse_landmarks(content: bytes) -> np.ndarray:
+    """The facial landmarks of one frame, float64 (66, 2): x and y in pixels."""
+    rows = _rows(content, 2)
+    if len(rows) != LANDMARKS:
+        raise ValueError(f"{len(rows)} rows of x and y instead of {LANDMARKS}")
+    return np.array(rows)
 
 
-def _number(word: bytes) -> float:
+def _rows(content: bytes, width: int) -> list[list[float]]:
+    """The numbers of each line that is not blank, `width` of them."""
+    rows = []
+    for number, line in enumerate(content.splitlines(), start=1):
+        words = line.split()
+        if len(words) not in (0, width):
+            raise ValueError(f"line {number} has {len(words)} values instead of {width}")
+        if words:
+            rows.append([_finite(word) for word in words])
+    return rows
+
+
+def _finite(word: bytes) -> float:
     try:
         value = float(word)
     except ValueError:

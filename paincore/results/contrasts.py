@@ -23,7 +23,14 @@ from paincore.folds.designs import Fold
 from paincore.data.frames import KEYS
 from paincore.registration.framestore import FrameStore
 from paincore.registration import registered
-from paincore.statistics.bootstrap import CorrectedT, Difference, corrected_t, difference, holm, on_shared_frames
+from paincore.statistics.bootstrap import (
+    CorrectedT,
+    Difference,
+    corrected_t,
+    difference,
+    holm,
+    on_shared_frames,
+)
 from paincore.training.runs import predictions_of
 from paincore.training.sweep import Sweep
 

@@ -17,7 +17,19 @@ from paincore.ablations.search import Ablation, Nested
 from paincore.folds.designs import Fold
 from paincore.registration.framestore import FrameStore
 from paincore.training.samples import CLIP_LENGTH
-from paincore.statistics.bootstrap import LEVEL, CorrectedT, Optimism, bootstrap, difference, fold_values, interval, on_shared_frames, optimism, pooled_value, sd_factors
+from paincore.statistics.bootstrap import (
+    LEVEL,
+    CorrectedT,
+    Optimism,
+    bootstrap,
+    difference,
+    fold_values,
+    interval,
+    on_shared_frames,
+    optimism,
+    pooled_value,
+    sd_factors,
+)
 from paincore.training.tables import SHOWN
 from paincore.style import MINUS, bracket, mean_sd, number, signed
 

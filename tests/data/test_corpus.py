@@ -1,7 +1,6 @@
 import json
 import os
 import shutil
-import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,11 +10,10 @@ import pytest
 
 from paincore.data import corpus as corpus_module
 from paincore.data import facs
-from paincore.data import unbc
 from paincore.data.corpus import compare_counts, index, label_fingerprint, open_corpus
 from paincore.data.frames import FRAMES
-from paincore.manifest import Expected, dataset_named
 from paincore.data.unbc import CorpusError
+from paincore.manifest import Expected, dataset_named
 from tests.helpers.miniature import SEQUENCE, Miniature
 
 
@@ -37,18 +35,15 @@ def synthetic(miniature: Miniature) -> Miniature:
     return miniature
 
 
-def test_a_real_corpus_opens_without_truth_under_its_entry_of_the_manifest(miniature, results):
-    corpus = open_corpus("unbc", miniature.root, results=results)
+def test_only_a_synthetic_corpus_opens_with_truth(synthetic, results):
+    corpus = open_corpus("synthetic", synthetic.root, results=results)
+    assert corpus.dataset.synthetic and corpus.label == "synthetic"
+    assert len(corpus.truth) == len(corpus.frames) == 12
+    shutil.rmtree(synthetic.root / "Truth")
+    corpus = open_corpus("unbc", synthetic.root, results=results)
     FRAMES.validate(corpus.frames)
     assert corpus.dataset == dataset_named("unbc")
-    assert corpus.truth is None
-    assert corpus.ignored == ()
-
-
-def test_a_synthetic_corpus_opens_with_its_truth(synthetic, results):
-    corpus = open_corpus("synthetic", synthetic.root, results=results)
-    assert corpus.dataset.synthetic
-    assert len(corpus.truth) == len(corpus.frames) == 12
+    assert corpus.truth is None and corpus.ignored == ()
 
 
 def test_pain_is_pspi_above_the_threshold(miniature, results):
@@ -99,7 +94,7 @@ def test_what_was_left_out_is_told_from_the_cache_too(miniature, results):
     cached = open_corpus("unbc", miniature.root, results=results).ignored
     assert read == cached
     assert [sentence.split()[0] for sentence in read] == [
-        "Images/'notes.txt'",
+        "'Images/notes.txt'",
         "Sequence_Labels/VAS/042-ll042/ll042t1aaaff.txt",
     ]
 
@@ -125,20 +120,16 @@ def test_the_fingerprint_changes_with_keys_labels_and_states(miniature, results,
     assert label_fingerprint(frames, "1") != label_fingerprint(frames, "2")
 
 
-def test_pictures_that_changed_under_the_same_labels_are_another_corpus(miniature, results):
-    before = open_corpus("unbc", miniature.root, results=results)
-    change_with_size_and_time_kept(miniature.picture(2))
-    after = open_corpus("unbc", miniature.root, results=results)
-    pd.testing.assert_frame_equal(before.frames, after.frames)
-    assert before.fingerprint != after.fingerprint
-
-
-def test_corrected_landmarks_are_noticed_and_leave_what_does_not_rest_on_them(miniature, results):
-    before = open_corpus("unbc", miniature.root, results=results)
+def test_changed_images_are_another_corpus_and_corrected_landmarks_are_not(miniature, results):
+    first = open_corpus("unbc", miniature.root, results=results)
     change_with_size_and_time_kept(miniature.landmarks(2))
-    after = open_corpus("unbc", miniature.root, results=results)
-    assert before.landmarks_sha256 != after.landmarks_sha256
-    assert before.fingerprint == after.fingerprint
+    second = open_corpus("unbc", miniature.root, results=results)
+    assert first.landmarks_sha256 != second.landmarks_sha256
+    assert first.fingerprint == second.fingerprint
+    change_with_size_and_time_kept(miniature.picture(2))
+    third = open_corpus("unbc", miniature.root, results=results)
+    pd.testing.assert_frame_equal(second.frames, third.frames)
+    assert second.fingerprint != third.fingerprint
 
 
 def change_with_size_and_time_kept(path: Path) -> None:
@@ -147,31 +138,6 @@ def change_with_size_and_time_kept(path: Path) -> None:
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-
-
-def test_where_only_times_changed_one_warning_says_so_and_results_are_kept(miniature, results):
-    first = open_corpus("unbc", miniature.root, results=results)
-    os.utime(miniature.picture(2))
-    with pytest.warns(UserWarning, match=f"{miniature.root}: times of files have changed") as told:
-        second = open_corpus("unbc", miniature.root, results=results)
-    assert len(told) == 1
-    assert first.fingerprint == second.fingerprint
-    change_with_size_and_time_kept(miniature.picture(2))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        open_corpus("unbc", miniature.root, results=results)  # a picture changed
-        open_corpus("unbc", miniature.root, results=results)  # nothing changed
-
-
-def test_a_file_system_without_times_has_the_corpus_read_each_time(miniature, results, monkeypatch):
-    monkeypatch.setattr(unbc, "_times", lambda status: (0, 0))
-    before = open_corpus("unbc", miniature.root, results=results)
-    change_with_size_and_time_kept(miniature.picture(2))
-    after = open_corpus("unbc", miniature.root, results=results)
-    assert before.fingerprint != after.fingerprint
-    miniature.pspi(1).write_text(miniature.pspi(1).read_text().replace("0.0", "1.0"))
-    corrected = open_corpus("unbc", miniature.root, results=results)
-    assert corrected.frames["pspi"].sum() == after.frames["pspi"].sum() + 1
 
 
 def test_another_formula_of_pspi_reaches_a_cached_table(miniature, results, monkeypatch):
@@ -196,16 +162,16 @@ def test_a_corpus_is_called_by_its_entry_only_if_it_is_as_large(miniature, resul
         assert (replace(corpus, dataset=entry).label == entry.title) == same
 
 
-def test_a_synthetic_corpus_is_called_synthetic_whatever_its_size(synthetic, results):
-    assert open_corpus("synthetic", synthetic.root, results=results).label == "synthetic"
-
-
 # What is refused
 
 
-def test_a_real_corpus_without_its_folder_is_refused_with_how_to_obtain_it():
-    with pytest.raises(CorpusError, match=r"data_root.*agreement"):
-        open_corpus("unbc")
+@pytest.mark.parametrize(
+    ("dataset", "profile", "sentence"),
+    [("unbc", "demo", "data_root.*agreement"), ("synthetic", "paper", "give the corpus folder")],
+)
+def test_a_corpus_that_cannot_be_made_is_refused_with_how_to_obtain_it(dataset, profile, sentence):
+    with pytest.raises(CorpusError, match=sentence):
+        open_corpus(dataset, profile=profile)
 
 
 def test_a_synthetic_corpus_never_passes_for_a_real_one(synthetic, results):
@@ -218,11 +184,6 @@ def test_a_real_corpus_never_passes_for_a_synthetic_one(miniature, results):
     with pytest.raises(CorpusError, match="not a whole synthetic corpus"):
         open_corpus("synthetic", miniature.root, results=results)
     assert sorted(miniature.root.rglob("*")) == before
-
-
-def test_the_paper_profile_has_no_size_for_a_synthetic_corpus():
-    with pytest.raises(CorpusError, match="The profile paper has no size"):
-        open_corpus("synthetic", profile="paper")
 
 
 def test_results_inside_the_corpus_are_refused(miniature):

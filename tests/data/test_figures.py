@@ -4,77 +4,80 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from IPython.core.pylabtools import print_figure
 from matplotlib.figure import Figure
 
 from paincore import style
 from paincore.data import figures
 from paincore.data.corpus import Corpus, open_corpus
-from paincore.manifest import dataset_named
 from paincore.explore import players
+from paincore.manifest import dataset_named
 from tests.helpers.miniature import Miniature
 
-NOWHERE, GREY = Path("no/such/picture.png"), np.full((4, 4, 3), 128, np.uint8)
-
-CHAPTER_01 = [
-    figures.faces_by_pspi,
-    figures.pspi_histogram,
-    figures.pain_by_subject,
-    figures.timeline,
-    figures.agreement,
-    figures.felt_pain,
-    figures.blink_lengths,
+NOWHERE, GREY = Path("no/such/image.png"), np.full((4, 4, 3), 128, np.uint8)
+NEED_TRUTH = [figures.felt_pain, figures.blink_lengths]
+WITH_FACES = [figures.faces_by_pspi, figures.timeline, players.watch_sequence]
+FIGURES = [
+    *(figures.pspi_histogram, figures.pain_by_subject, figures.agreement),
+    *(*NEED_TRUTH, *WITH_FACES[:2]),
 ]
 
 
 @pytest.fixture
-def unbc(miniature: Miniature, tmp_path) -> Corpus:
+def restricted(miniature: Miniature, tmp_path) -> Corpus:
     return open_corpus("unbc", miniature.root, results=tmp_path / "results")
 
 
 @pytest.fixture
-def synthetic(unbc: Corpus) -> Corpus:
-    truth = unbc.frames[["subject", "sequence", "frame"]].assign(
-        felt_pain=unbc.frames["pain"].astype(bool), blink=unbc.frames["frame"] == 2
+def synthetic(restricted: Corpus) -> Corpus:
+    truth = restricted.frames[["subject", "sequence", "frame"]].assign(
+        felt_pain=restricted.frames["pain"].astype(bool), blink=restricted.frames["frame"] == 2
     )
-    return replace(unbc, dataset=dataset_named("synthetic"), truth=truth)
+    return replace(restricted, dataset=dataset_named("synthetic"), truth=truth)
 
 
 def texts(figure: Figure) -> str:
     return " ".join(text.get_text() for text in figure.findobj(lambda a: hasattr(a, "get_text")))
 
 
-def is_sentence(figure: Figure) -> bool:
-    """Whether a figure holds words alone, and a notebook shows it."""
-    drawn = any(axes.axison or axes.images for axes in figure.axes)
-    return not drawn and print_figure(figure) is not None
-
-
-@pytest.mark.parametrize("draw", CHAPTER_01)
-def test_a_figure_of_a_synthetic_corpus_says_so_and_of_a_real_one_does_not(draw, synthetic, unbc):
-    assert "synthetic corpus" in texts(draw(synthetic))
-    assert "synthetic corpus" not in texts(draw(unbc))
-
-
-@pytest.mark.parametrize("draw", CHAPTER_01[1:])
-def test_axes_say_what_they_measure(draw, synthetic):
-    shown = [axes for axes in draw(synthetic).axes if axes.axison]
+@pytest.mark.parametrize("draw", FIGURES)
+def test_a_figure_fits_its_canvas_names_its_axes_and_says_what_is_synthetic(
+    draw, synthetic, restricted
+):
+    figure = draw(synthetic)
+    figure.draw_without_rendering()
+    box, width, height = figure.get_tightbbox(), *figure.get_size_inches()
+    assert box.x0 > -0.02 and box.y0 > -0.02
+    assert box.x1 < width + 0.02 and box.y1 < height + 0.02
+    shown = [axes for axes in figure.axes if axes.axison]
     assert all(axes.get_ylabel() for axes in shown if not axes.images)
-    assert any(axes.get_xlabel() for axes in shown)
+    assert draw is figures.faces_by_pspi or any(axes.get_xlabel() for axes in shown)
+    assert "synthetic corpus" in texts(figure)
+    assert "synthetic corpus" not in texts(draw(restricted))
 
 
-@pytest.mark.parametrize("draw", [figures.felt_pain, figures.blink_lengths])
-def test_without_truth_a_sentence_stands_where_the_figure_would(draw, unbc):
-    figure = draw(unbc)
+@pytest.mark.parametrize("draw", NEED_TRUTH)
+def test_without_truth_a_sentence_stands_where_the_figure_would(draw, restricted):
+    figure = draw(restricted)
     assert "This corpus does not say" in texts(figure)
-    assert is_sentence(figure)
+    assert not any(axes.axison or axes.images for axes in figure.axes)
 
 
-@pytest.mark.parametrize("draw", [figures.faces_by_pspi, figures.timeline, players.watch_sequence])
-def test_a_licensed_picture_is_not_even_opened(draw, unbc, miniature):
-    for picture in miniature.root.rglob("*.png"):
-        picture.unlink()
-    draw(unbc)
+@pytest.mark.parametrize("draw", WITH_FACES)
+def test_a_licensed_image_is_not_even_opened(draw, restricted, miniature):
+    for image in miniature.root.rglob("*.png"):
+        image.unlink()
+    draw(restricted)
+
+
+def test_figures_hold_the_numbers_of_the_corpus(synthetic):
+    each, groups = figures.pspi_histogram(synthetic).axes
+    assert [bar.get_height() for bar in each.patches[:7]] == [10, 0, 0, 0, 1, 0, 1]
+    assert groups.patches[0].get_height() == pytest.approx(1000 / 12)
+    (people,) = figures.pain_by_subject(synthetic).axes
+    assert [bar.get_width() for bar in people.patches] == pytest.approx([200 / 9, 0])
+    units = figures.timeline(synthetic).axes[-2].images[0].get_array()
+    assert units[0].tolist() == [0, 2, 1, 0, 0]  # AU4
+    assert units[4].tolist() == [0, 0, 5, 0, 0]  # AU43, closed
 
 
 @pytest.mark.parametrize(
@@ -92,9 +95,8 @@ def test_show_face_obeys_the_manifest(may, listed, drawn):
 
 def test_an_avatar_moves_as_coded_and_is_drawn_only_where_it_is_asked_for():
     def pixels(stand_in, units, shown=False):
-        dataset = dataset_named("unbc").model_copy(
-            update={"stand_in": stand_in, "faces_may_be_shown": shown}
-        )
+        changed = {"stand_in": stand_in, "faces_may_be_shown": shown}
+        dataset = dataset_named("unbc").model_copy(update=changed)
         axes = Figure().subplots()
         style.show_face(axes, NOWHERE if not shown else GREY, dataset, "ll042", units=units)
         return [image.get_array() for image in axes.images]
@@ -111,8 +113,8 @@ def test_an_avatar_moves_as_coded_and_is_drawn_only_where_it_is_asked_for():
 def test_a_crop_keeps_every_point_in_sight():
     points = np.array([[10.0, 20.0], [30.0, 60.0]])
     axes = Figure().subplots()
-    picture = np.zeros((80, 80, 3), np.uint8)
-    style.show_face(axes, picture, dataset_named("synthetic"), "sy001", points)
+    image = np.zeros((80, 80, 3), np.uint8)
+    style.show_face(axes, image, dataset_named("synthetic"), "sy001", points)
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     assert left < 10 and right > 30 and top < 20 and bottom > 60
     assert right - left == pytest.approx(bottom - top)
@@ -125,7 +127,6 @@ def test_unbc_shows_no_face_as_it_comes():
 def test_show_face_is_the_only_place_of_a_figure_that_opens_an_image():
     package = Path(figures.__file__).parents[1]
     drawing = [*package.glob("*/*figures.py"), *package.glob("explore/*.py")]
-    drawing += package.glob("book/*.py")
     for file in drawing:
         assert "Image.open" not in file.read_text() and "imread" not in file.read_text(), file
     assert (package / "style.py").read_text().count("Image.open") == 1
@@ -140,12 +141,8 @@ def test_a_figure_is_the_same_to_the_byte_when_drawn_again(synthetic):
     assert png() == png()
 
 
-def test_the_sequence_to_play_has_a_picture_for_every_frame_of_a_short_one(synthetic):
-    controls, stack = players.watch_sequence(synthetic).children
-    assert len(stack.children) == 5
-    assert [control.max for control in controls.children] == [4, 4]
-
-
-def test_a_long_sequence_is_thinned_to_what_a_page_can_carry(synthetic):
-    _, stack = players.watch_sequence(synthetic, most=3).children
-    assert len(stack.children) == 3
+@pytest.mark.parametrize(("most", "frames"), [(40, 5), (3, 3)])
+def test_the_sequence_to_play_has_its_frames_up_to_what_a_page_can_carry(synthetic, most, frames):
+    controls, stack = players.watch_sequence(synthetic, most=most).children
+    assert len(stack.children) == frames
+    assert [control.max for control in controls.children] == [frames - 1, frames - 1]

@@ -26,14 +26,8 @@ def test_the_table_takes_no_column_that_is_not_defined(frames):
         FRAMES.validate(frames.assign(age=40))
 
 
-def test_pain_is_unknown_where_pspi_is(frames):
+def test_pain_is_pspi_above_the_threshold_and_unknown_where_pspi_is(frames):
     frames.loc[0, "pspi"] = float("nan")
-    pain = with_derived(frames)["pain"]
-    assert pain.isna().to_list() == [True] + [False] * 11
-    assert pain[1:3].to_list() == [True, True]
-
-
-def test_a_threshold_leaves_the_table_that_it_was_given_alone(frames):
-    stricter = with_derived(frames, threshold=4)
-    assert stricter["pain"].sum() == 1
-    assert frames["pain"].sum() == 2
+    assert with_derived(frames)["pain"].isna().to_list() == [True] + [False] * 11
+    assert with_derived(frames, threshold=4)["pain"].sum() == 1
+    assert frames["pain"].sum() == 2  # the table that was given is left alone

@@ -14,10 +14,6 @@ def corpus(miniature: Miniature, tmp_path) -> Corpus:
     return open_corpus("unbc", miniature.root, results=tmp_path / "results")
 
 
-def truth_of(corpus: Corpus, **columns) -> pd.DataFrame:
-    return corpus.frames[["subject", "sequence", "frame"]].assign(**columns)
-
-
 def blinking(*sequences: str) -> pd.DataFrame:
     """A truth table from texts such as "..##.", a letter a frame, # a closed lid."""
     rows = [
@@ -30,22 +26,22 @@ def blinking(*sequences: str) -> pd.DataFrame:
 
 def test_shares_are_of_labelled_frames_in_the_papers_groups(corpus):
     frames = corpus.frames.assign(pspi=[0, 0, 0, 1, 2, 3, 16, np.nan, 0, 0, 0, 0])
-    shares = description.pspi_shares(frames)
+    shares = description.percent_by_pspi(frames)
     assert shares.to_dict() == pytest.approx({"0": 700 / 11, "1-2": 200 / 11, "3-16": 200 / 11})
 
 
 def test_the_subject_with_the_largest_share_of_pain_comes_first(corpus):
-    table = description.pain_by_subject(corpus.frames)
+    table = description.pain_counts(corpus.frames)
     assert list(table.index) == ["ll042", "tv095"]
     assert table.loc["ll042"].to_list() == pytest.approx([9, 2, 200 / 9])
-    assert table.loc["tv095", "share"] == 0
+    assert table.loc["tv095", "percent"] == 0
 
 
 def test_what_is_left_out_is_counted_with_its_first_case(miniature, tmp_path):
     miniature.picture(2).write_bytes(miniature.picture(2).read_bytes()[:-4])
     (miniature.root / "Images" / "042-ll042" / SEQUENCE / "notes.png").touch()
     corpus = open_corpus("unbc", miniature.root, results=tmp_path / "results")
-    table = description.left_out(corpus)
+    table = description.states_of_frames(corpus).set_index("state")
     assert table["count"].to_dict() == {"ok": 11, "truncated": 1, "ignored": 1}
     assert f"{SEQUENCE}002.png" in table.loc["truncated", "first case"]
     assert "notes.png" in table.loc["ignored", "first case"]
@@ -78,16 +74,6 @@ def test_the_telling_sequence_is_the_one_whose_pspi_moves_most(corpus):
     assert set(description.telling_sequence(corpus.frames)["sequence"]) == {SEQUENCE}
 
 
-def test_pspi_is_precise_and_complete_only_as_far_as_pain_was_felt(corpus):
-    felt = (corpus.frames["sequence"] == SEQUENCE) & corpus.frames["frame"].isin([3, 4])
-    truth = truth_of(corpus, felt_pain=felt)
-    test = description.pspi_as_a_test(corpus.frames, truth)
-    assert test == {"precision": 50, "recall": 50}
-    assert description.felt_pain_by_pspi(corpus.frames, truth)["felt"].to_dict() == pytest.approx(
-        {0: 10, 4: 0, 6: 100}
-    )
-
-
 def test_four_frames_tell_a_blink_of_one_or_two_frames_but_none_of_three():
     table = description.blinks(blinking(".#..##..###."))
     assert table["closed"].to_list() == [1, 2, 3]
@@ -98,20 +84,18 @@ def test_blinks_cut_by_the_ends_of_a_sequence_are_not_counted_nor_joined():
     assert description.blinks(blinking("##..#", "#...#")).empty
 
 
-def test_a_corpus_of_real_people_closes_with_what_is_not_known(corpus):
-    text = description.findings(corpus)
-    assert "12 frames of 2 people in 3 sequences" in text
-    assert "frames: 12, not 48398" in text
-    assert "this corpus does not say" in text
+def test_findings_are_percentages_with_intervals_over_people_and_a_verdict(corpus):
+    pain, agree = description.data_findings(corpus)
+    assert pain.estimate == "16.7 % [0.0, 22.2]" and pain.verdict == "undecided"
+    assert agree.estimate == "100.0 % [100.0, 100.0]" and agree.verdict == "all"
 
 
-def test_a_synthetic_corpus_closes_with_its_truth(corpus, tmp_path):
-    (tmp_path / "Truth").mkdir()
-    (tmp_path / "Truth" / "generator.json").write_text('{"fps": 10}')
-    blink = (corpus.frames["sequence"] == SEQUENCE) & (corpus.frames["frame"] == 2)
-    truth = truth_of(corpus, felt_pain=corpus.frames["pain"], blink=blink)
-    text = description.findings(replace(corpus, truth=truth, root=tmp_path))
-    assert "pain was felt in 100 %" in text
-    assert (
-        "This corpus has 10 frames a second; four of them can tell 100 % of 1 whole blinks" in text
+def test_with_truth_findings_tell_how_well_the_label_finds_felt_pain(corpus):
+    first = corpus.frames["sequence"] == SEQUENCE
+    truth = corpus.frames[["subject", "sequence", "frame"]].assign(
+        felt_pain=first & corpus.frames["frame"].isin([3, 4]), blink=corpus.frames["frame"] == 2
     )
+    *_, precision, recall, told = description.data_findings(replace(corpus, truth=truth))
+    assert precision.estimate == recall.estimate == "50.0 % [50.0, 50.0]"
+    assert precision.verdict == "lower"
+    assert told.verdict == "all"

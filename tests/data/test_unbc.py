@@ -1,5 +1,6 @@
 import os
 import re
+import shutil
 from pathlib import Path
 
 import cv2
@@ -33,6 +34,7 @@ def snapshot(root: Path) -> list[tuple]:
 
 def test_each_frame_is_a_row_sorted_by_subject_sequence_and_number(miniature):
     frames = read(miniature)
+    FRAMES.validate(frames)
     assert list(frames.groupby(["subject", "sequence"]).size().items()) == [
         (("ll042", "ll042t1aaaff"), 5),
         (("ll042", "ll042t2aiunaff"), 4),
@@ -40,54 +42,21 @@ def test_each_frame_is_a_row_sorted_by_subject_sequence_and_number(miniature):
     ]
     assert list(frames["frame"]) == [1, 2, 3, 4, 5, 1, 2, 3, 4, 1, 2, 3]
     assert set(frames["state"]) == {"ok"}
-    FRAMES.validate(frames)
+    for name, value in zip(SEQUENCE_LABELS, (3.5, 7, 4, 2), strict=True):
+        assert frames[name].eq(value).all()
 
 
-def test_paths_are_relative_to_the_corpus_folder(miniature):
-    frame = row(miniature, 2)
-    assert frame["image"] == "Images/042-ll042/ll042t1aaaff/ll042t1aaaff002.png"
-    assert frame["landmarks"] == "AAM_landmarks/042-ll042/ll042t1aaaff/ll042t1aaaff002_aam.txt"
-
-
-def test_a_sequence_name_tells_trial_movement_and_limb(miniature):
-    names = ["trial", "movement", "limb"]
-    frames = read(miniature).groupby("sequence")[names].first()
-    assert frames.loc["ll042t1aaaff"].to_list() == [1, "abduction", "affected"]
-    assert frames.loc["ll042t2aiunaff"].to_list() == [2, "internal_rotation", "unaffected"]
-    assert frames.loc["tv095t2aeunaff"].to_list() == [2, "external_rotation", "unaffected"]
-
-
-def test_a_sequence_name_of_another_grammar_is_read_as_unknown(miniature):
-    for tree in ("Images", "Frame_Labels/PSPI", "Frame_Labels/FACS"):
-        folder = miniature.root / tree / "095-tv095"
-        for file in (folder / "tv095t2aeunaff").iterdir():
-            file.rename(file.with_name(file.name.replace("t2aeunaff", "walking")))
-        (folder / "tv095t2aeunaff").rename(folder / "tv095walking")
-    frame = row(miniature, 1, "tv095walking")
-    assert frame[["trial", "movement", "limb"]].to_list() == [0, "unknown", "unknown"]
-
-
-def test_an_empty_facs_file_means_no_action_unit(miniature):
-    frame = row(miniature, 1)
-    assert miniature.facs(1).read_bytes() == b""
-    assert [frame[f"au{au}"] for au in AUS] == [0] * len(AUS)
-    assert frame["pspi_facs"] == 0
-
-
-def test_action_units_are_read_with_their_intensities(miniature):
+def test_a_row_has_the_paths_and_the_action_units_of_its_frame(miniature):
     frame = row(miniature, 3)
-    assert {au: frame[f"au{au}"] for au in AUS if frame[f"au{au}"]} == {
-        4: 1,
-        7: 3,
-        9: 1,
-        25: 2,
-        43: 1,
-    }
-
-
-def test_au43_has_no_intensity_and_present_means_1(miniature):
-    assert miniature.facs(3).read_text().count("4.3000000e+01   0.0000000e+00") == 1
-    assert row(miniature, 3)["au43"] == 1
+    assert frame["image"] == "Images/042-ll042/ll042t1aaaff/ll042t1aaaff003.png"
+    assert frame["landmarks"] == "AAM_landmarks/042-ll042/ll042t1aaaff/ll042t1aaaff003_aam.txt"
+    coded = {au: frame[f"au{au}"] for au in AUS if frame[f"au{au}"]}
+    assert coded == {4: 1, 7: 3, 9: 1, 25: 2, 43: 1}  # the file has AU43 with intensity 0
+    uncoded = row(miniature, 1)
+    assert [uncoded[f"au{au}"] for au in AUS] == [0] * len(AUS)
+    points = read_landmarks(miniature.root, frame["landmarks"])
+    assert points.shape == (66, 2)
+    np.testing.assert_array_equal(points[10], [10, 10.5])
 
 
 def test_pspi_recomputed_from_facs_is_compared_with_the_label(miniature):
@@ -104,46 +73,35 @@ def test_an_action_unit_outside_the_usual_ones_gets_a_column(miniature):
     assert frames.drop((SEQUENCE, 2)).eq(0).all()
 
 
-def test_sequence_labels_stand_on_each_frame_of_the_sequence(miniature):
-    frames = read(miniature)
-    for name, value in zip(SEQUENCE_LABELS, (3.5, 7, 4, 2), strict=True):
-        assert frames[name].eq(value).all()
-
-
-def test_landmarks_are_66_points(miniature):
-    points = read_landmarks(miniature.root, row(miniature, 1)["landmarks"])
-    assert points.shape == (66, 2)
-    np.testing.assert_array_equal(points[10], [10, 10.5])
-
-
-@pytest.mark.parametrize("names", [["Images"], ["Frame_Labels"], ["Images", "Frame_Labels"]])
-def test_doubled_top_folders_are_read_as_single_ones(miniature, names):
+@pytest.mark.parametrize("landmarks", ["AAM_Landmarks", "AAM_landamrks", "AAM landmarks"])
+def test_top_folders_may_be_doubled_and_that_of_landmarks_in_any_spelling(miniature, landmarks):
     plain = read(miniature)
-    for name in names:
+    (miniature.root / "AAM_landmarks").rename(miniature.root / landmarks)
+    for name in ("Images", "Frame_Labels"):
         (miniature.root / name).rename(miniature.root / "moved")
         (miniature.root / name).mkdir()
         (miniature.root / "moved").rename(miniature.root / name / name)
-    doubled = read(miniature)
-    assert doubled["image"].str.startswith("Images/Images/").all() == ("Images" in names)
-    pd.testing.assert_frame_equal(plain.drop(columns="image"), doubled.drop(columns="image"))
-
-
-@pytest.mark.parametrize(
-    "name", ["AAM_Landmarks", "aam_landmark", "AAM_landamrks", "AAM landmarks"]
-)
-def test_any_spelling_and_case_of_the_landmarks_folder_is_found(miniature, name):
-    (miniature.root / "AAM_landmarks").rename(miniature.root / name)
-    landmarks = read(miniature)["landmarks"]
-    assert landmarks.str.startswith(f"{name}/").all()
+    found = read(miniature)
+    assert found["image"].equals(plain["image"].str.replace("Images", "Images/Images"))
+    assert found["landmarks"].str.startswith(f"{landmarks}/").all()
+    others = plain.columns.difference(["image", "landmarks"])
+    pd.testing.assert_frame_equal(plain[others], found[others])
 
 
 def test_a_corpus_without_landmarks_and_sequence_labels_is_read(miniature):
-    (miniature.root / "AAM_landmarks").rename(miniature.root / "elsewhere")
-    (miniature.root / "Sequence_Labels").rename(miniature.root / "away")
+    for name in ("AAM_landmarks", "Sequence_Labels"):
+        shutil.rmtree(miniature.root / name)
     frames = read(miniature)
-    assert frames["landmarks"].isna().all()
-    assert frames["vas"].isna().all()
+    assert frames[["landmarks", *SEQUENCE_LABELS]].isna().all(axis=None)
     assert set(frames["state"]) == {"ok"}
+
+
+def test_a_sequence_of_landmarks_alone_has_no_frame_and_is_reported(miniature):
+    for tree in ("Images", "Frame_Labels/PSPI", "Frame_Labels/FACS"):
+        shutil.rmtree(miniature.root / tree / "095-tv095")
+    frames, problems, _ = read_frames(list_corpus(miniature.root))
+    assert set(frames["subject"]) == {"ll042"}
+    assert problems == ["095-tv095/tv095t2aeunaff has neither images nor frame labels"]
 
 
 def test_a_black_picture_is_whole_until_it_is_decoded(miniature):
@@ -169,13 +127,10 @@ def cut(path: Path) -> None:
         ("pspi", Path.unlink, "missing_label", "is missing"),
         ("facs", Path.unlink, "missing_label", "is missing"),
         ("facs", write(b"4 strong 0 0"), "bad_facs", "'strong' is not a number"),
-        ("facs", write(b"4 9 0 0"), "bad_facs", "line 1: intensity 9 is outside 0 to 5"),
         ("pspi", write(b"1.0 2.0"), "bad_pspi", "2 values instead of one"),
-        ("pspi", write(b""), "bad_pspi", "0 values instead of one"),
         ("pspi", write(b"-1"), "bad_pspi", "PSPI -1 is outside 0 to 16"),
-        ("picture", cut, "truncated", "does not end with a PNG file's end chunk"),
+        ("picture", cut, "truncated", "does not end as a PNG file does"),
         ("picture", write(b""), "truncated", "is cut short at 0 bytes"),
-        ("picture", write(b"\x89PNG\r\n\x1a\n"), "truncated", "is cut short at 8 bytes"),
         ("picture", write(b"a text " * 99), "not_png", "does not begin like a PNG file"),
     ],
 )
@@ -191,19 +146,13 @@ def test_a_fault_sets_one_frame_aside_and_names_the_file(miniature, file, damage
     assert sentence in problem
 
 
-def test_a_gap_in_the_numbering_is_a_row_of_its_own(miniature):
+def test_a_gap_in_the_numbering_and_a_frame_with_two_faults_tell_so(miniature):
     for file in (miniature.picture, miniature.pspi, miniature.facs):
         file(2).unlink()
-    frame = row(miniature, 2)
-    assert frame["state"] == "missing_frame"
-    assert pd.isna(frame["image"])
-    assert pd.isna(frame["pain"])
-
-
-def test_a_frame_with_two_faults_tells_both(miniature):
-    miniature.picture(2).unlink()
-    miniature.facs(2).write_text("text")
-    frame = row(miniature, 2)
+    miniature.picture(3).unlink()
+    miniature.facs(3).write_text("text")
+    gap, frame = row(miniature, 2), row(miniature, 3)
+    assert gap["state"] == "missing_frame" and pd.isna(gap["image"]) and pd.isna(gap["pain"])
     assert frame["state"] == "missing_image"
     assert "is missing; Frame_Labels/FACS" in frame["problem"]
 
@@ -239,10 +188,9 @@ def test_what_the_layout_does_not_explain_is_listed(miniature):
     for stray in ("Thumbs.db", f"{SEQUENCE}1.png", f"{SEQUENCE}0001.png", f"{SEQUENCE}000.png"):
         (folder / stray).touch()
     (folder.parent / "notes.txt").touch()
-    (folder.parent / "ll042t2afaff").mkdir()
     ignored = list_corpus(miniature.root).ignored
-    assert len(ignored) == 6
-    assert all(sentence.startswith("Images/042-ll042") for sentence in ignored)
+    assert len(ignored) == 5
+    assert all(sentence.startswith("'Images/042-ll042") for sentence in ignored)
 
 
 @settings(
@@ -283,12 +231,12 @@ def copy_of_subject(root: Path) -> None:
         (rename("Images", "Pictures"), "no folder Images"),
         (rename("Frame_Labels/PSPI", "Frame_Labels/pain"), "no folder PSPI"),
         (rename("Frame_Labels/FACS", "FACS"), "no folder FACS"),
-        (rename("Images/042-ll042", "Images/ll042"), "'ll042' is not named like 042-ll042"),
-        (rename("Frame_Labels/FACS/042-ll042", "Frame_Labels/FACS/x"), "'x' is not named like"),
+        (rename("Images/042-ll042", "Images/ll042"), "'ll042' is not named as in 042-ll042"),
+        (rename("Frame_Labels/FACS/042-ll042", "Frame_Labels/FACS/x"), "'x' is not named as in"),
         (remove_pictures, "the corpus is empty"),
         (copy_of_subject, "042-ll042 and 043-ll042 are one subject"),
-        (lambda root: (root / "images").mkdir(), "Images and images, which are one"),
-        (lambda root: (root / "Images/Images").mkdir(), "and Images. Keep one level"),
+        (lambda root: (root / "images").mkdir(), "Images and images. Keep one"),
+        (lambda root: (root / "Images/Images").mkdir(), "Images and other folders. Keep one level"),
         (lambda root: (root / "Images/loop").symlink_to("loop"), "loop cannot be listed"),
     ],
 )
@@ -306,7 +254,7 @@ def test_a_missing_corpus_folder_is_refused_by_name(tmp_path):
 
 def test_landmarks_that_cannot_be_read_are_refused_by_name(miniature):
     miniature.landmarks(1).write_text("1 2\n")
-    with pytest.raises(CorpusError, match=r"001_aam.txt: not 66 rows"):
+    with pytest.raises(CorpusError, match=r"001_aam.txt: 1 rows of x and y"):
         read_landmarks(miniature.root, row(miniature, 1)["landmarks"])
 
 
@@ -321,7 +269,7 @@ def test_reading_changes_nothing_in_the_corpus_folder(miniature):
 
 def test_the_stamp_changes_with_any_file_of_the_corpus_and_with_nothing_else(miniature):
     def stamp():
-        return list_corpus(miniature.root).stamp.hexdigest()
+        return list_corpus(miniature.root).stamp
 
     first = stamp()
     assert stamp() == first

@@ -27,8 +27,8 @@ from paincore.data import figures
 from paincore.data.corpus import open_corpus
 from paincore.manifest import ROOT
 from paincore.registration import figures as registration_figures
-from paincore.registration import registered
 from paincore.registration.backends import load_backend
+from paincore.study import open_study
 from tests.e2e.planted import BROWS, CORNER, codes, pictures_in, plant, shown_in
 
 SETTINGS = {
@@ -56,7 +56,7 @@ def restricted(tmp_path_factory) -> SimpleNamespace:
 
 def test_the_search_finds_what_a_figure_of_a_free_corpus_shows(restricted, tmp_path):
     corpus = restricted.corpus
-    store = registered(corpus, results=restricted.given["results"], profile="smoke")
+    store = open_study(**restricted.given).store
     views = store.images[np.flatnonzero(store.usable)[::30]]
     assert np.mean([BROWS in codes(view[..., ::-1]) for view in views]) > 0.5
     free = replace(corpus, dataset=corpus.dataset.model_copy(update={"faces_may_be_shown": True}))
