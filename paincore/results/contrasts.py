@@ -15,14 +15,12 @@ import numpy as np
 import pandas as pd
 
 from paincore import paper
-from paincore.training.comparison import VIEWS, shared_folds
-from paincore.training.configuration import MODELS, Configuration
-from paincore.data.corpus import Corpus
 from paincore.ablations.search import Ablation, best_of
-from paincore.folds.designs import Fold
+from paincore.data.corpus import Corpus
 from paincore.data.frames import KEYS
-from paincore.registration.framestore import FrameStore
+from paincore.folds.designs import Fold
 from paincore.registration import registered
+from paincore.registration.framestore import FrameStore
 from paincore.statistics.bootstrap import (
     CorrectedT,
     Difference,
@@ -31,6 +29,8 @@ from paincore.statistics.bootstrap import (
     holm,
     on_shared_frames,
 )
+from paincore.training.comparison import VIEWS, shared_folds
+from paincore.training.configuration import MODELS, Configuration
 from paincore.training.runs import predictions_of
 from paincore.training.sweep import Sweep
 

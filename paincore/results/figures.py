@@ -12,9 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from paincore import paper
-from paincore.training.configuration import MODELS
 from paincore.results.contrasts import Contrast
-from paincore.style import MUTED, PAPER, THIS, new_figure, styled
 from paincore.results.tables import FAILED, p_value
 from paincore.statistics.bootstrap import (
     LEVEL,
@@ -25,8 +23,9 @@ from paincore.statistics.bootstrap import (
     interval,
     pooled_value,
 )
+from paincore.style import MINUS, MUTED, PAPER, THIS, new_figure, number, styled
+from paincore.training.configuration import MODELS
 from paincore.training.tables import SHOWN
-from paincore.style import MINUS, number
 
 TEXT = 9.5  # points: the figures are read on phones too
 FOLDS_AT, PAPER_AT = -0.27, 0.25  # within a row, above and below its middle

@@ -10,13 +10,11 @@ import numpy as np
 import pandas as pd
 
 from paincore import paper
-from paincore.ablations.tables import power, steps_of
-from paincore.training.configuration import MODELS, Configuration
-from paincore.results.contrasts import Contrast
 from paincore.ablations.search import Ablation, Nested
+from paincore.ablations.tables import power, steps_of
 from paincore.folds.designs import Fold
 from paincore.registration.framestore import FrameStore
-from paincore.training.samples import CLIP_LENGTH
+from paincore.results.contrasts import Contrast
 from paincore.statistics.bootstrap import (
     LEVEL,
     CorrectedT,
@@ -30,8 +28,10 @@ from paincore.statistics.bootstrap import (
     pooled_value,
     sd_factors,
 )
-from paincore.training.tables import SHOWN
 from paincore.style import MINUS, bracket, mean_sd, number, signed
+from paincore.training.configuration import MODELS, Configuration
+from paincore.training.samples import CLIP_LENGTH
+from paincore.training.tables import SHOWN
 
 NOT_PRINTED = "not printed"
 FAILED = "a run failed"

@@ -4,12 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from paincore.results import contrasts
-from paincore.training.comparison import VIEWS
-from paincore.training.configuration import configure
-from paincore.results.contrasts import Planned
 from paincore.folds.designs import Fold
 from paincore.registration.framestore import FrameStore
+from paincore.results import contrasts
+from paincore.results.contrasts import Planned
 from paincore.statistics.bootstrap import (
     corrected_t,
     difference,
@@ -17,9 +15,11 @@ from paincore.statistics.bootstrap import (
     on_shared_frames,
     subject_draws,
 )
+from paincore.training.comparison import VIEWS
+from paincore.training.configuration import configure
 from paincore.training.sweep import Failure
-from tests.helpers.predicted import predictions
 from tests.ablations.test_search import peak, run_of, search
+from tests.helpers.predicted import predictions
 
 
 def views(one=None, other=None) -> dict:

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from paincore import paper
+from paincore.manifest import dataset_named
 from paincore.results import figures as results_figures
 from paincore.results.contrasts import Contrast, Planned, answer
-from paincore.manifest import dataset_named
 from paincore.results.tables import p_value
 from paincore.statistics.bootstrap import fold_values, pooled_value, subject_draws
-from tests.helpers.predicted import predictions
 from tests.data.test_figures import texts
+from tests.helpers.predicted import predictions
 from tests.results.test_tables import LUCK
 
 SYNTHETIC, FILMS = (SimpleNamespace(dataset=dataset_named(name)) for name in ("synthetic", "unbc"))

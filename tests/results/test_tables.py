@@ -5,15 +5,15 @@ import pandas as pd
 import pytest
 
 from paincore import paper
-from paincore.results import tables as description
-from paincore.training.configuration import configure
-from paincore.results.contrasts import Contrast, Planned, answer
 from paincore.ablations.search import Nested, choose_nested
 from paincore.folds.designs import Fold
+from paincore.results import tables as description
+from paincore.results.contrasts import Contrast, Planned, answer
 from paincore.statistics.bootstrap import CorrectedT, Difference, Optimism, optimism, subject_draws
 from paincore.style import MINUS
-from tests.helpers.predicted import predictions
+from paincore.training.configuration import configure
 from tests.ablations.test_search import MadeUp, peak, search
+from tests.helpers.predicted import predictions
 
 CHOSEN = {
     "ViT-1": configure(unfrozen_layers=4, learning_rate=2e-3),
