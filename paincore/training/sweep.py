@@ -9,6 +9,7 @@ import os
 import traceback
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,7 +53,7 @@ def keeps_weights(configuration: Configuration) -> bool:
 
 
 class TrainingJob(NamedTuple):
-    """A training as it goes to a worker, where it must rest on what it rests on here."""
+    """A training as it goes to a worker; `rests_on` is what it rests on here, as it must there."""
 
     task: Task
     rests_on: dict
@@ -178,29 +179,22 @@ class Sweep:
     ) -> tuple[dict[Configuration, list[Run]], list[Failure]]:
         """Runs of every configuration on every fold with seeds 0 to `seeds` - 1, and failures.
 
-        The runs of a configuration are ordered by seed and fold, in whatever order they finish.
-        What has been trained before is opened; the rest is trained. Weights are kept where
-        `keep_weights` or `keeps_weights` says so. A training that fails does not stop the others:
-        it is among the failures, and its configuration has a run less. Raises TrainingError naming
-        every configuration that cannot run on every fold before any is trained, FileError if the
-        disk refuses, ClusterError for workers that are lost or unlike this process.
+        The runs of a configuration are ordered by seed and fold. What has been trained before is
+        opened; the rest is trained. Weights are kept where `keep_weights` or `keeps_weights` says
+        so. A training that fails does not stop the others: it is among the failures, and its
+        configuration has one run fewer. Raises TrainingError naming all that cannot be trained
+        before anything is, FileError if the disk refuses, ClusterError for workers that are lost
+        or that would train something else.
         """
         configurations = list(dict.fromkeys(configurations))
         check(store, configurations, folds)
         # A local worker sees the one GPU that is its own, whatever its number is here.
         device = torch.device(self.device.type) if self.scheduler is None else self.device
-        tasks = [
-            Task(store, configuration, fold, seed, device)
-            for configuration in configurations
-            for seed in range(seeds)
-            for fold in folds
-        ]
-        jobs = {
-            task.key: TrainingJob(
-                task, task.rests_on, self.results, keep_weights or keeps_weights(task.configuration)
-            )
-            for task in tasks
-        }
+        jobs: dict[str, TrainingJob] = {}
+        for one, seed, fold in product(configurations, range(seeds), folds):
+            task = Task(store, one, fold, seed, device)
+            keep = keep_weights or keeps_weights(one)
+            jobs[task.key] = TrainingJob(task, task.rests_on, self.results, keep)
         found, failed = self._open_runs(jobs)
         left = [
             job
@@ -213,14 +207,14 @@ class Sweep:
             found, damaged = self._open_runs(jobs)
             failed |= damaged
         runs: dict[Configuration, list[Run]] = {one: [] for one in configurations}
-        for task in tasks:
-            if task.key not in failed and task.key not in found:
+        for key, job in jobs.items():
+            if key not in failed and key not in found:
                 raise ClusterError(
-                    f"{task.title} was trained, but its run is not in {self.results}. The workers' "
+                    f"{job.name} was trained, but its run is not in {self.results}. The workers' "
                     "results must be the same folder as here: share the disk, or train here."
                 )
-            runs[task.configuration] += [] if task.key in failed else [found[task.key]]
-        return runs, list(failed.values())
+            runs[job.task.configuration] += [] if key in failed else [found[key]]
+        return runs, [failed[key] for key in jobs if key in failed]
 
     def train_all(self, *arguments: object, **options: object) -> list[Run]:
         """`train`, where nothing may fail: runs in the order of configurations, seeds and folds.

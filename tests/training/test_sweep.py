@@ -335,8 +335,8 @@ def trained_elsewhere(job: TrainingJob) -> tuple:
     return job.name, None
 
 
-def job_of(store, fold, results, **rests_on) -> TrainingJob:
-    task = Task(store, configure(**QUICK), fold, 0, torch.device("cpu"))
+def job_of(opened, fold, results, **rests_on) -> TrainingJob:
+    task = Task(opened, configure(**QUICK), fold, 0, torch.device("cpu"))
     job = TrainingJob(task, task.rests_on | rests_on, results, False)
     return pickle.loads(pickle.dumps(job))
 
