@@ -30,6 +30,15 @@ def shared_folds(folds: Sequence[Fold], usable: np.ndarray) -> list[Fold]:
     ]
 
 
+def both_views(study) -> tuple[dict[str, FrameStore], list[Fold]]:
+    """A study's store for each of `VIEWS`, and its folds on the frames that both stores hold."""
+    crops = registered(
+        study.corpus, "none", results=study.results, device="cpu", scheduler=study.scheduler
+    )
+    stores = dict(zip(VIEWS, (study.store, crops), strict=True))
+    return stores, shared_folds(study.folds, study.store.usable & crops.usable)
+
+
 def backbones_and_views(
     sweep: Sweep,
     corpus: Corpus,
