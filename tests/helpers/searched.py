@@ -67,7 +67,7 @@ def search(hits: Callable, models=("vit", "vivit"), folds=2, **how) -> dict[str,
 def peak(depth: int, rate: float) -> Callable:
     """Scores that are highest at one depth, and there at one rate, by how near values are."""
 
-    def hits(one: Configuration, fold: int, seed: int) -> int:
+    def hits(one: Configuration, *_: int) -> int:
         decades = abs(np.log10(one.learning_rate / rate))
         return round(9 - abs(one.unfrozen_layers - depth) / 2.5 - decades)
 

@@ -9,6 +9,7 @@ from paincore.results import figures
 from paincore.results.contrasts import answer
 from paincore.statistics.bootstrap import fold_values, pooled_value, subject_draws
 from paincore.style import PAPER
+from tests.helpers.drawn import assert_on_canvas
 from tests.helpers.predicted import predictions
 from tests.results.test_tables import LUCK, MISSING
 
@@ -38,12 +39,8 @@ def points(axes, marker: str) -> dict[float, list[float]]:
 def test_each_figure_lies_on_its_canvas_and_says_what_its_corpus_is(name):
     for corpus, tagged in ((SYNTHETIC, True), (PEOPLE, False)):
         figure = DRAWN[name](corpus)
-        figure.draw_without_rendering()
-        for axes in figure.axes:
-            box, canvas = axes.get_tightbbox(), figure.bbox
-            assert canvas.x0 <= box.x0 and box.x1 <= canvas.x1
-            assert canvas.y0 <= box.y0 and box.y1 <= canvas.y1
-            assert axes.get_xlabel()
+        assert_on_canvas(figure)
+        assert all(axes.get_xlabel() for axes in figure.axes)
         assert ("synthetic corpus" in [text.get_text() for text in figure.texts]) == tagged
 
 
@@ -67,7 +64,7 @@ def test_a_contrast_shows_its_folds_both_quantities_and_the_adjusted_p():
     assert points(axes, "D") == {0: [ANSWERED.pooled.pooled]}
     low, high = axes.get_xlim()
     assert low == -high
-    assert len(axes.texts) == 2  # its p, and why the other has none
+    assert len(axes.texts) == 2  # its p, and that the other failed
 
 
 def test_the_bar_of_what_is_chosen_is_marked_and_bars_are_per_cent_of_resamples():

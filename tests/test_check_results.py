@@ -61,19 +61,14 @@ def test_results_equal_the_reference_that_they_wrote(tool):
     assert len(scores) == 14 * 2
 
 
-def test_a_score_beyond_its_tolerance_is_named_with_fold_and_mean(tool):
+def test_a_score_beyond_the_tolerance_of_its_rate_is_named_with_fold_and_mean(tool):
     run, file = tool
-    assert run(moved(2e-6))[0] == 1
+    assert [run(moved(rate))[0] for rate in (2e-2, 2e-6)] == [0, 1]  # 2e-2 may fall apart
     here = check_results.scores_of(searched(moved(2e-6)))
     table = check_results.compared_scores(here, check_results.read_reference(file)[1])
     wrong = table[~table["within"]]
     assert set(wrong["configuration"]) == {"ViT 6 layers, 2e-6"}
     assert set(wrong["fold"]) == {"1", "mean"}
-
-
-def test_where_a_training_falls_apart_more_is_tolerated(tool):
-    run, _ = tool
-    assert [run(moved(rate))[0] for rate in (2e-2, 2e-5)] == [0, 1]
 
 
 def test_a_fold_without_f1_equals_one_without_and_no_other(tool):
@@ -85,11 +80,6 @@ def test_a_fold_without_f1_equals_one_without_and_no_other(tool):
     run(hits, "--write")
     assert "NaN" not in file.read_text()
     assert [run(other)[0] for other in (hits, lambda *_: 5)] == [0, 1]
-
-
-def test_another_path_is_compared_in_what_is_common(tool):
-    _, said = tool[0](peak(8, 2e-5))
-    assert "only here: ViT 8 layers, 2e-2" in said and "of 6 configurations" in said
 
 
 def test_other_data_is_refused_and_another_processor_is_not(tool):
