@@ -7,7 +7,6 @@ printed.
 from collections.abc import Mapping
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -43,11 +42,9 @@ def step_figure(corpus, ablations: Mapping[str, Ablation], step: str) -> Figure:
     """F1 by the values of one step; below those of "rate", how far the weights moved."""
     rows = 2 if step == "rate" else 1
     figure = new_figure(corpus.dataset, f"F1 by {AXES[step]}", 2.4 + 1.9 * rows)
-    heights = (1.75, 1)[:rows]
-    panels = figure.subplots(
-        rows, len(ablations), sharey="row", squeeze=False, height_ratios=heights
-    )
-    for axes, ablation in zip(panels[0], ablations.values(), strict=True):
+    grid = {"squeeze": False, "height_ratios": (1.75, 1)[:rows]}
+    panels = figure.subplots(rows, len(ablations), sharey="row", **grid)
+    for (axes, *below), ablation in zip(panels.T, ablations.values(), strict=True):
         values = tables.step_values(ablation, step)
         for place, value in enumerate(values):
             _draw_value(axes, place, value)
@@ -56,11 +53,11 @@ def step_figure(corpus, ablations: Mapping[str, Ablation], step: str) -> Figure:
         axes.set(ylim=(-0.02, 1.02), xlabel=AXES[step])
         axes.set_title(MODELS[ablation.model], pad=18, fontweight="bold")
         _name_columns(axes, [value.label for value in values])
-    if step == "rate":
-        for axes, ablation in zip(panels[1], ablations.values(), strict=True):
-            _draw_weight_changes(axes, ablation)
-        panels[1, 0].set_ylabel("weights moved by\n(% of their norm)")
-    panels[0, 0].set_ylabel("F1")
+        for under in below:
+            _draw_weight_changes(under, ablation)
+    labels = "F1", "weights moved by\n(% of their norm)"
+    for axes, label in zip(panels[:, 0], labels, strict=False):
+        axes.set_ylabel(label)
     figure.legend(handles=LEGEND, loc="outside lower center", ncols=3)
     return figure
 
@@ -105,9 +102,9 @@ def _draw_weight_changes(axes: Axes, ablation: Ablation) -> None:
     changes = 100 * runs.groupby(["value", "fold"])["weight_change"].mean()
     values = tables.step_values(ablation, "rate")
     for place, value in enumerate(values):
-        moved = changes.get(value.configuration.learning_rate, pd.Series())
-        axes.semilogy([place] * len(moved), moved, "o", color=THIS, ms=4.5, mfc="none")
-        if len(moved):
+        if not value.f1.empty:
+            moved = changes[value.configuration.learning_rate]
+            axes.semilogy([place] * len(moved), moved, "o", color=THIS, ms=4.5, mfc="none")
             mean = float(f"{moved.mean():.2g}")  # to two digits, of any size
             _annotate(axes, place, moved.max(), f"{mean:,.10g} %", THIS)
     here, theirs = tables.steps_of_epoch(ablation), paper.optimiser_steps(BATCH)

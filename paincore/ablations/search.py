@@ -132,8 +132,8 @@ def best_of(trials: Iterable[Trial], predictions: dict) -> Configuration:
     defined = {one: score for one, score in scores.items() if not math.isnan(score)}
     if not defined:
         raise ExperimentError(
-            "no configuration of this step has an F1: every run failed, or no fold has both "
-            "classes. Read the failures above, or take other folds or settings."
+            "no configuration of this step has an F1: every run failed, for the reasons above, or "
+            "no fold has both classes. Take other folds or settings."
         )
     return max(defined, key=defined.get)
 

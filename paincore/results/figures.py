@@ -22,14 +22,9 @@ from paincore.training.figures import compared
 
 
 @styled
-def table_1_figure(
-    corpus,
-    models: Mapping[str, Predictions],
-    baselines: Mapping[str, pd.DataFrame],
-    resamples: pd.DataFrame,
-) -> Figure:
+def table_1_figure(corpus, arms: Mapping[str, Predictions], resamples: pd.DataFrame) -> Figure:
     """F1 and AUC of this run's models and baselines; in grey the paper's means, and sd of F1."""
-    arms = {name: each for name, each in {**models, **baselines}.items() if each is not None}
+    arms = {name: each for name, each in arms.items() if each is not None}
     figure = compared(corpus, "This run beside the paper's Table 1", arms, resamples)
     f1, auc = figure.axes
     for row in paper.TABLE_1:

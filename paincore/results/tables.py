@@ -24,19 +24,17 @@ from paincore.training.tables import comparison_table
 def table_1(
     study,
     configurations: Mapping[str, Configuration],
-    models: Mapping[str, Predictions],
-    baselines: Mapping[str, pd.DataFrame],
+    arms: Mapping[str, Predictions],
     resamples: pd.DataFrame,
 ) -> pd.DataFrame:
     """The paper's Table 1, this run's counterpart below each row of its own, then baselines.
 
-    `configurations` and `models` have the names of `contrasts.counterparts`. Baselines use neither
-    registered images nor a backbone.
+    `configurations` is `contrasts.counterparts`. `arms` holds their predictions, and those of the
+    baselines, which use neither registered images nor a backbone.
     """
-    names = [*models, *baselines]
-    arms = {name: each for name, each in {**models, **baselines}.items() if each is not None}
-    scores = comparison_table(arms, resamples).drop(columns="frames").set_index("predicted by")
-    scores = scores.reindex(names, fill_value=FAILED_RUN).to_dict("index")
+    whole = {name: each for name, each in arms.items() if each is not None}
+    scores = comparison_table(whole, resamples).drop(columns="frames").set_index("predicted by")
+    scores = scores.reindex([*arms], fill_value=FAILED_RUN).to_dict("index")
     people = {name for fold in study.folds for name in fold.test_subjects(study.store.frames)}
     design = study.folds[0].design.replace("_", " ")
     here = {
@@ -50,6 +48,7 @@ def table_1(
             made = {"registration": study.store.meta["backend"], "backbone": one.backbone}
             name = {"model": f"{row.name} ({settings_of(one)})"}
             rows.append(name | scores[row.name] | made | here)
+    baselines = [name for name in arms if name not in configurations]
     rows += [{"model": name} | scores[name] | here for name in baselines]
     return pd.DataFrame(rows).fillna("-")
 

@@ -16,10 +16,10 @@ from tests.results.test_tables import LUCK, MISSING
 SYNTHETIC, PEOPLE = (SimpleNamespace(dataset=dataset_named(name)) for name in ("synthetic", "unbc"))
 GOOD, BAD = (predictions(folds=5, subjects=5, signal=signal) for signal in (4.0, 0.0))
 RESAMPLES = subject_draws(GOOD, count=200)
-MODELS = {"ViT-1": GOOD, "ViViT-1": BAD, "ViViT-2": None}
+ARMS = {"ViT-1": GOOD, "ViViT-1": BAD, "ViViT-2": None, "chance": BAD}
 (ANSWERED,) = answer({"good − bad": (GOOD, BAD)}, RESAMPLES)
 DRAWN = {
-    "table 1": lambda c: figures.table_1_figure(c, MODELS, {"chance": BAD}, RESAMPLES),
+    "table 1": lambda c: figures.table_1_figure(c, ARMS, RESAMPLES),
     "contrasts": lambda c: figures.contrasts_figure(c, [ANSWERED, MISSING]),
     "optimism": lambda c: figures.optimism_figure(c, {"vit": LUCK, "vivit": LUCK}),
 }

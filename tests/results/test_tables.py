@@ -50,9 +50,9 @@ def table() -> pd.DataFrame:
         folds=[Fold("pair_and_shuffle", k, rows[s], rows[t])
                for k, s, t in ((1, slice(2, 4), slice(2)), (2, slice(2), slice(2, 4)))],
     )  # fmt: skip
-    models = {"ViT-1": known(), "ViViT-1": known(), "ViViT-2": None}
-    baselines = {"always pain": known().assign(probability=1.0)}
-    return tables.table_1(study, CHOSEN, models, baselines, subject_draws(known(), count=200))
+    arms = {"ViT-1": known(), "ViViT-1": known(), "ViViT-2": None}
+    arms["always pain"] = known().assign(probability=1.0)
+    return tables.table_1(study, CHOSEN, arms, subject_draws(known(), count=200))
 
 
 def test_the_papers_rows_say_what_it_prints_and_what_it_does_not(table):
