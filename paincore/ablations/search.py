@@ -1,10 +1,8 @@
 """The paper's 14 configurations of each model, tuned greedily (sections 3.3 and 4.1 to 4.4).
 
-Six numbers of unfrozen attention layers at one learning rate; four other rates at the best of them;
-SAM at the best of both; three strengths of Mixup there, without SAM. The best is what has the
-highest mean F1 over folds, seeds averaged within a fold first, as in the paper: chosen on the folds
-that are also reported. A configuration of which a run failed cannot be chosen. Of equals the first
-is taken.
+The best of a step has the highest mean F1 over folds, seeds averaged within a fold first. As in the
+paper, it is chosen on the folds that are also reported. A configuration of which a run failed
+cannot be chosen. Of equals the first is chosen.
 """
 
 import math
@@ -20,61 +18,56 @@ from paincore import PaincoreError, paper
 from paincore.folds.designs import Fold
 from paincore.registration.framestore import FrameStore
 from paincore.statistics.bootstrap import fold_scores
-from paincore.training.configuration import SAM_RHO, Configuration
+from paincore.training.configuration import Configuration
 from paincore.training.runs import Run, predictions_of
 from paincore.training.sweep import Failure, Sweep
 
-STEPS = ("layers", "rate", "sam", "mixup")
-MIXUP_ALPHAS = (0.2, 0.5, paper.MIXUP_ALPHA)  # the paper names the last; the others are inferred
 PATHS = ("greedy", "paper")
+TUNED = {"layers": "unfrozen_layers", "rate": "learning_rate", "sam": "sam", "mixup": "mixup_alpha"}
+"""The steps, and the setting of `Configuration` that each tunes."""
 
 
-class ExperimentError(PaincoreError):
-    """A search that cannot be made or went nowhere."""
+def paper_trials() -> list[tuple[str, float]]:
+    """The 14 configurations: a step, and the value that it tries. A line more is a trial more.
 
-
-class Trial(NamedTuple):
-    """One of the 14: the step that it belongs to, the value it tries, and all its settings.
-
-    `value` is a number of layers, a learning rate, SAM's rho or Mixup's alpha.
+    "rate" starts from the best of "layers"; "sam" and "mixup" both start from the best of "rate".
     """
-
-    step: str
-    value: float
-    configuration: Configuration
-
-
-def layer_trials(start: Configuration) -> list[Trial]:
-    """Step 1: how many attention layers train, at the rate of `paper.START_RATE`."""
     return [
-        Trial("layers", depth, _with(start, unfrozen_layers=depth, learning_rate=paper.START_RATE))
-        for depth in paper.DEPTHS
+        ("layers", 2),  # attention layers that train, at a learning rate of 2e-4
+        ("layers", 4),
+        ("layers", 6),
+        ("layers", 8),
+        ("layers", 10),
+        ("layers", 12),
+        ("rate", 2e-2),  # Adam's learning rate; the step before has tried 2e-4
+        ("rate", 2e-3),
+        ("rate", 2e-5),
+        ("rate", 2e-6),
+        ("sam", True),  # sharpness-aware minimisation around Adam
+        ("mixup", 0.2),  # Mixup's alpha; the paper names 0.8 alone, we infer the others
+        ("mixup", 0.5),
+        ("mixup", 0.8),
     ]
 
 
-def rate_trials(best: Configuration) -> list[Trial]:
-    """Step 2: the learning rates that step 1 did not try, at its best number of layers."""
-    rates = (rate for rate in paper.RATES if rate != paper.START_RATE)
-    return [Trial("rate", rate, _with(best, learning_rate=rate)) for rate in rates]
+class ExperimentError(PaincoreError):
+    """A search that cannot be made, or that leaves nothing to choose."""
 
 
-def last_trials(best: Configuration) -> list[Trial]:
-    """Steps 3 and 4: SAM, and Mixup, each alone on the best layers and rate."""
-    mixed = [Trial("mixup", alpha, _with(best, mixup_alpha=alpha)) for alpha in MIXUP_ALPHAS]
-    return [Trial("sam", SAM_RHO, _with(best, sam=True)), *mixed]
+class Trial(NamedTuple):
+    """One of the 14: its step, the value that the step tries, and all its settings."""
 
-
-def _with(configuration: Configuration, **settings: object) -> Configuration:
-    return Configuration(**configuration.model_dump() | settings)
+    step: str
+    value: float | None
+    configuration: Configuration
 
 
 @dataclass(frozen=True)
 class Ablation:
-    """What was tried of one model, in the paper's order, and what came of it.
+    """What was tried of one model, in the order of `paper_trials`, and what came of it.
 
-    `runs` holds every finished run by configuration, `failures` those that failed. `layers` and
-    `rate` are the configurations that the steps 1 and 2 were decided for, by score or, on the
-    paper's path, by the paper.
+    `runs` holds the runs of every configuration of which none failed, `failures` those that failed.
+    `layers` and `rate` are what the steps of these names kept.
     """
 
     model: str
@@ -86,41 +79,42 @@ class Ablation:
 
     @cached_property
     def predictions(self) -> dict[Configuration, pd.DataFrame]:
-        """Out-of-fold predictions of every configuration whose runs are all there."""
-        return {
-            trial.configuration: predictions_of(self.runs[trial.configuration])
-            for trial in self.trials
-            if trial.configuration in self.runs
-        }
+        """Out-of-fold predictions of every configuration of which no run failed."""
+        tried = [trial.configuration for trial in self.trials]
+        return {one: predictions_of(self.runs[one]) for one in tried if one in self.runs}
 
     @cached_property
     def scores(self) -> pd.DataFrame:
-        """A row for each trial and fold: step, value, title, fold, f1, auc and the others.
-
-        Scores are `fold_scores`. Trials with a failed run have no rows.
-        """
+        """`fold_scores` of every configuration of which no run failed, with its title."""
         parts = [
-            fold_scores(self.predictions[one]).assign(step=step, value=value, title=one.title)
-            for step, value, one in self.trials
-            if one in self.predictions
+            fold_scores(part).assign(title=one.title) for one, part in self.predictions.items()
         ]
         return pd.concat(parts, ignore_index=True)
 
     @cached_property
     def best(self) -> Configuration:
-        """The one of all 14 with the highest mean F1."""
+        """The configuration with the highest mean F1 of all."""
         return best_of(self.trials, self.predictions)
 
     def step(self, name: str) -> list[Trial]:
-        """What a figure of one step shows: its trials, and what they started from.
+        """The trials of one step, and what they are compared with.
 
-        "rate" holds the rate of step 1 too, in the order of `paper.RATES`.
+        "rate" holds the rate of the step before, too, and goes from high to low; "sam" and "mixup"
+        begin with the configuration that they are added to, as the value None.
         """
         own = [trial for trial in self.trials if trial.step == name]
-        if name != "rate":
-            return own
-        known = Trial("rate", paper.START_RATE, self.layers)
-        return sorted([*own, known], key=lambda trial: paper.RATES.index(trial.value))
+        if name == "rate":
+            return sorted([_known(self.layers), *own], key=lambda trial: -trial.value)
+        return own if name == "layers" else [Trial(name, None, self.rate), *own]
+
+    def tried(self, step: str, value: float) -> Configuration:
+        """The configuration with this value of a step."""
+        return next(t.configuration for t in self.trials if (t.step, t.value) == (step, value))
+
+
+def _known(layers: Configuration) -> Trial:
+    """The learning rate that the step of layers has tried already."""
+    return Trial("rate", layers.learning_rate, layers)
 
 
 def mean_f1(predictions: pd.DataFrame) -> float:
@@ -128,23 +122,18 @@ def mean_f1(predictions: pd.DataFrame) -> float:
     return float(fold_scores(predictions)["f1"].mean())
 
 
-def best_of(
-    trials: Iterable[Trial], predictions: dict[Configuration, pd.DataFrame]
-) -> Configuration:
-    """The configuration with the highest `mean_f1`; the first of equals.
+def best_of(trials: Iterable[Trial], predictions: dict) -> Configuration:
+    """The configuration with the highest `mean_f1`, of equals the first.
 
-    Raises ExperimentError if there is none with a score.
+    `predictions` holds tables by configuration. Raises ExperimentError where none has a score.
     """
-    scores = {
-        trial.configuration: mean_f1(predictions[trial.configuration])
-        for trial in trials
-        if trial.configuration in predictions
-    }
+    tried = [trial.configuration for trial in trials]
+    scores = {one: mean_f1(predictions[one]) for one in tried if one in predictions}
     defined = {one: score for one, score in scores.items() if not math.isnan(score)}
     if not defined:
         raise ExperimentError(
-            "no configuration of this step has an F1: every run failed or no fold has both "
-            "classes. The failures above say why; take other folds or settings."
+            "no configuration of this step has an F1: every run failed, for the reasons above, or "
+            "no fold has both classes. Take other folds or settings."
         )
     return max(defined, key=defined.get)
 
@@ -157,125 +146,102 @@ def ablate(
     path: str = "greedy",
     seeds: int = 1,
 ) -> dict[str, Ablation]:
-    """The 14 configurations of each model of `starts`, by model; done runs are opened.
+    """Try `paper_trials` of each model of `starts`; by model. Runs that are there are opened.
 
-    `starts` hold what is not tuned: model, backbone, protocol, precision, clip_stride. Models are
-    searched together, step by step, so that workers do not wait for one of them. `path` "paper"
-    takes the paper's best layers and rate (`paper.CHOSEN`) for the later steps, whatever scores
-    best here. Raises ExperimentError for another path, or where a step leaves nothing to choose.
-    Chapters 05 and 06.
+    `starts` hold what is not tuned, such as model, backbone and protocol. Each step trains both
+    models together, so that no worker waits. `path` "paper" keeps the paper's best layers and rate
+    (`paper.CHOSEN`), whatever scores best here. Raises ExperimentError for another path, or where a
+    step leaves nothing to choose.
     """
     if path not in PATHS:
         raise ExperimentError(f"unknown path {path!r}; the paths are {', '.join(PATHS)}")
-    searches = [_Search(start, path) for start in starts]
-    for expand in (_Search.try_layers, _Search.try_rates, _Search.try_rest):
-        wanted = {search: expand(search) for search in searches}
-        trials = [trial for new in wanted.values() for trial in new]
-        runs, failures = sweep.train(store, [t.configuration for t in trials], folds, seeds)
-        for search, new in wanted.items():
-            search.record(new, runs, failures)
-    return {search.start.model: search.ablation() for search in searches}
+    runs: dict[Configuration, list[Run]] = {}
+    failures: list[Failure] = []
 
+    def train(starts: Iterable[Configuration], *steps: str) -> list[Trial]:
+        new = [trial for start in starts for trial in _trials_from(start, steps)]
+        trained, lost = sweep.train(store, [trial.configuration for trial in new], folds, seeds)
+        failed = {failure.configuration for failure in lost}
+        runs.update({one: group for one, group in trained.items() if one not in failed})
+        failures.extend(lost)
+        return new
 
-class _Search:
-    """One model's search while it goes on."""
-
-    def __init__(self, start: Configuration, path: str):
-        self.start, self.path = start, path
-        self.trials: list[Trial] = []
-        self.runs: dict[Configuration, list[Run]] = {}
-        self.failures: list[Failure] = []
-
-    def try_layers(self) -> list[Trial]:
-        return layer_trials(self.start)
-
-    def try_rates(self) -> list[Trial]:
-        self.layers = self._decide(self.trials, "unfrozen_layers")
-        return rate_trials(self.layers)
-
-    def try_rest(self) -> list[Trial]:
-        # The rate of step 1 is one of those to choose from.
-        known = Trial("rate", paper.START_RATE, self.layers)
-        rates = [trial for trial in self.trials if trial.step == "rate"]
-        self.rate = self._decide([known, *rates], "learning_rate")
-        return last_trials(self.rate)
-
-    def _decide(self, trials: list[Trial], setting: str) -> Configuration:
-        if self.path == "paper":
-            value = paper.CHOSEN[self.start.model][setting]
-            by_value = {getattr(trial.configuration, setting): trial for trial in trials}
-            return by_value[value].configuration
-        predictions = {one: predictions_of(runs) for one, runs in self.runs.items()}
-        return best_of(trials, predictions)
-
-    def record(
-        self,
-        trials: list[Trial],
-        runs: dict[Configuration, list[Run]],
-        failures: list[Failure],
-    ) -> None:
-        mine = {trial.configuration for trial in trials}
-        self.trials += trials
-        self.failures += [failure for failure in failures if failure.configuration in mine]
-        failed = {failure.configuration for failure in self.failures}
-        self.runs |= {one: runs[one] for one in mine - failed}
-
-    def ablation(self) -> Ablation:
-        return Ablation(
-            self.start.model,
-            tuple(self.trials),
-            self.runs,
-            tuple(self.failures),
-            self.layers,
-            self.rate,
+    first = train([_with(start, learning_rate=paper.START_RATE) for start in starts], "layers")
+    layers = _choose(first, runs, path)
+    second = train(layers.values(), "rate")
+    rate = _choose([*map(_known, layers.values()), *second], runs, path)
+    last = train(rate.values(), "sam", "mixup")
+    return {
+        model: Ablation(
+            model,
+            tuple(t for t in [*first, *second, *last] if t.configuration.model == model),
+            {one: group for one, group in runs.items() if one.model == model},
+            tuple(failure for failure in failures if failure.configuration.model == model),
+            layers[model],
+            rate[model],
         )
+        for model in layers
+    }
+
+
+def _trials_from(start: Configuration, steps: Sequence[str]) -> list[Trial]:
+    return [
+        Trial(step, value, _with(start, **{TUNED[step]: value}))
+        for step, value in paper_trials()
+        if step in steps
+    ]
+
+
+def _with(configuration: Configuration, **settings: object) -> Configuration:
+    return Configuration(**configuration.model_dump() | settings)
+
+
+def _choose(trials: list[Trial], runs: dict, path: str) -> dict[str, Configuration]:
+    """What each model keeps of a step, by model."""
+    kept = {}
+    for model in dict.fromkeys(trial.configuration.model for trial in trials):
+        own = [trial for trial in trials if trial.configuration.model == model]
+        if path == "paper":
+            theirs = paper.CHOSEN[model][TUNED[own[-1].step]]
+            kept[model] = next(trial.configuration for trial in own if trial.value == theirs)
+        else:
+            tried = [trial.configuration for trial in own if trial.configuration in runs]
+            kept[model] = best_of(own, {one: predictions_of(runs[one]) for one in tried})
+    return kept
 
 
 class Nested(NamedTuple):
-    """What choosing without the test folds gives: the choice of each fold, and its runs there.
-
-    `chosen` and `runs` are by fold number; `predictions` are those of all folds together.
-    """
+    """A choice without the test fold: by fold number what was chosen, and all its predictions."""
 
     chosen: dict[int, Configuration]
-    runs: dict[int, list[Run]]
     predictions: pd.DataFrame
 
 
 def choose_nested(
     sweep: Sweep, store: FrameStore, folds: Sequence[Fold], start: Configuration, seeds: int = 1
 ) -> Nested:
-    """The search of one model repeated on each fold's training subjects alone, then tested on it.
+    """Repeat the search of one model on the training subjects of each fold, and test it there.
 
-    For a fold, the others are the folds of its search: 14 configurations times the other folds,
-    for each fold. The paper chooses on the folds that it reports; this is what it did not do.
-    Raises ExperimentError where a search leaves nothing to choose, or a chosen training failed.
-    Chapter 06, where it is asked for. Varma & Simon 2006.
+    A fold's search has the other folds as its own: 14 configurations times the other folds, for
+    each fold. The paper chooses on the folds that it reports instead. Raises ExperimentError where
+    a search leaves nothing to choose, or the chosen training fails. Varma & Simon 2006.
     """
-    chosen, runs = {}, {}
+    chosen, runs = {}, []
     for outer in folds:
         inner = inner_folds(folds, outer)
         best = ablate(sweep, store, inner, [start], seeds=seeds)[start.model].best
         trained, failures = sweep.train(store, [best], [outer], seeds)
         if failures:
             raise ExperimentError(
-                f"fold {outer.number} was decided for {best.title}, and its training failed: "
-                f"{failures[0].message}"
+                f"{best.title}, chosen for fold {outer.number}, failed on it: {failures[0].message}"
             )
-        chosen[outer.number], runs[outer.number] = best, trained[best]
-    every = [run for fold in folds for run in runs[fold.number]]
-    return Nested(chosen, runs, predictions_of(every))
+        chosen[outer.number] = best
+        runs += trained[best]
+    return Nested(chosen, predictions_of(runs))
 
 
 def inner_folds(folds: Sequence[Fold], outer: Fold) -> list[Fold]:
     """The other folds, trained without anything that `outer` is tested on."""
-    return [
-        Fold(
-            f"{outer.design}, within fold {outer.number}",
-            fold.number,
-            np.setdiff1d(fold.train, outer.test),
-            fold.test,
-        )
-        for fold in folds
-        if fold.number != outer.number
-    ]
+    design = f"{outer.design}, within fold {outer.number}"
+    others = [fold for fold in folds if fold.number != outer.number]
+    return [Fold(design, f.number, np.setdiff1d(f.train, outer.test), f.test) for f in others]

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from paincore import paper
-from paincore.ablations.tables import in_markdown
 from paincore.attention.measures import (
     SHUFFLED,
     TRAINED,
@@ -261,8 +260,9 @@ def findings(
     draws: pd.DataFrame,
 ) -> str:
     """What of the paper's reading holds on this corpus, in Markdown. Chapter 07."""
-    return in_markdown(
-        [
+    return "\n".join(
+        f"- {sentence}"
+        for sentence in [
             f"**{paper.READINGS[0]}** {apart_sentence(apart)}",
             f"**{paper.READINGS[1]}** {' '.join(regions_sentences(found, less))}",
             f"**{paper.READINGS[2]}** {' '.join(_whether_it_explains(drawn, draws))}",

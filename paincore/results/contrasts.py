@@ -1,14 +1,13 @@
-"""The six contrasts of chapter 06, fixed here and the same for every corpus, and their tests.
+"""The six contrasts of chapter 06, planned here, the same for every corpus, and their tests.
 
-A contrast is the F1 of one model less that of another, on frames that both predict. What is called
-different is decided by one test, the corrected resampled t over folds, whose p is adjusted by
-Holm's method over all six. The pooled difference, by a paired bootstrap over subjects, is another
-estimand and decides nothing; the intervals of both are adjusted for six by Bonferroni. A contrast
-that could not be made, since a run failed or no fold has both classes, stays in the list, and
-counts in the adjustment with a p of 1.
+A contrast is the F1 of one model minus that of another, on frames that both predict. The mean over
+folds decides, by the corrected resampled t: the two differ where its interval excludes 0. The
+pooled difference, by a paired bootstrap over subjects, is another quantity and decides nothing. The
+intervals of both are adjusted for six by Bonferroni. A contrast that cannot be made, because a run
+failed or no fold has both classes, stays in the list and counts in the adjustment.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -16,66 +15,34 @@ import pandas as pd
 
 from paincore import paper
 from paincore.ablations.search import Ablation, best_of
-from paincore.data.corpus import Corpus
 from paincore.data.frames import KEYS
-from paincore.folds.designs import Fold
-from paincore.registration import registered
-from paincore.registration.framestore import FrameStore
-from paincore.statistics.bootstrap import (
-    CorrectedT,
-    Difference,
-    corrected_t,
-    difference,
-    holm,
-    on_shared_frames,
-)
-from paincore.training.comparison import VIEWS, shared_folds
+from paincore.statistics import bootstrap as statistics
+from paincore.training.comparison import VIEWS, both_views
 from paincore.training.configuration import MODELS, Configuration
 from paincore.training.runs import predictions_of
-from paincore.training.sweep import Sweep
 
-ALPHA = 0.05  # the chance of calling any of the contrasts different where none is
-
-
-class Planned(NamedTuple):
-    """Two sides of a contrast: what it asks, the sides' names and predictions.
-
-    The predictions of a side are None where a run of it failed.
-    """
-
-    asks: str
-    name: str
-    than: str
-    one: pd.DataFrame | None
-    other: pd.DataFrame | None
+Predictions = pd.DataFrame | None
+"""A table of predictions, None where a run failed."""
 
 
 class Contrast(NamedTuple):
-    """What came of a planned contrast: F1 of `name` less that of `than` on `frames` frames.
+    """The answer to a planned contrast, on `frames` frames; None where a side is missing.
 
-    `pooled` and `over_folds` are None where a side is missing. `holm` is the p of `over_folds`
-    adjusted over all contrasts, NaN where there is none.
+    `holm` is the p of `over_folds`, adjusted for all contrasts by Holm's method.
     """
 
-    asks: str
-    name: str
-    than: str
+    title: str
     frames: int
-    pooled: Difference | None
-    over_folds: CorrectedT | None
+    pooled: statistics.Difference | None
+    over_folds: statistics.CorrectedT | None
     holm: float
-
-    @property
-    def different(self) -> bool:
-        """Whether the adjusted test over folds calls the two different."""
-        return self.holm < ALPHA
 
 
 def counterparts(ablations: Mapping[str, Ablation], path: str) -> dict[str, Configuration]:
-    """This run's ViT-1, ViViT-1 and ViViT-2, as the paper's section 4.2 defines them. Chapter 06.
+    """This run's ViT-1, ViViT-1 and ViViT-2, as the paper's section 4.2 defines them.
 
-    The first two are the best number of layers and the best rate of each model, the last the second
-    best rate of ViViT; on the path "paper" all three are the paper's.
+    The first two have the best number of layers and the best rate of each model, ViViT-2 the second
+    best rate; on the path "paper" all three are the paper's.
     """
     vit, vivit = (ablations[model] for model in MODELS)
     others = [trial for trial in vivit.step("rate") if trial.configuration != vivit.rate]
@@ -87,78 +54,55 @@ def counterparts(ablations: Mapping[str, Ablation], path: str) -> dict[str, Conf
     return {"ViT-1": vit.rate, "ViViT-1": vivit.rate, "ViViT-2": second}
 
 
-def predictions_by_name(
-    ablations: Mapping[str, Ablation], named: Mapping[str, Configuration]
-) -> dict[str, pd.DataFrame | None]:
-    """The predictions of `counterparts` by their names, None where a run failed. Chapter 06."""
-    return {name: ablations[one.model].predictions.get(one) for name, one in named.items()}
+def predictions_by_view(study, configuration: Configuration) -> dict[str, Predictions]:
+    """Predictions of a configuration for each of `VIEWS`, on the frames that both views hold.
 
-
-def both_views(
-    sweep: Sweep,
-    corpus: Corpus,
-    store: FrameStore,
-    folds: Sequence[Fold],
-    configuration: Configuration,
-    seeds: int = 1,
-) -> dict[str, pd.DataFrame | None]:
-    """Predictions of one configuration for each of `VIEWS`, on frames that both views hold.
-
-    None for a view on which a run failed. Where plain crops lack no frame of `store`, its runs are
-    those of the search. Chapter 06.
+    Where every frame has a plain crop, the runs on frontal views are those of the search.
     """
-    crops = registered(
-        corpus, "none", results=sweep.results, device="cpu", scheduler=sweep.scheduler
-    )
-    folds = shared_folds(folds, store.usable & crops.usable)
+    stores, folds = both_views(study)
     found = {}
-    for view, pictures in zip(VIEWS, (store, crops), strict=True):
-        runs, failures = sweep.train(pictures, [configuration], folds, seeds)
+    for view, store in stores.items():
+        runs, failures = study.sweep.train(store, [configuration], folds, study.seeds)
         found[view] = None if failures else predictions_of(runs[configuration])
     return found
 
 
-def planned(
-    ablations: Mapping[str, Ablation], views: Mapping[str, pd.DataFrame | None]
-) -> list[Planned]:
-    """The six contrasts, in the order of the chapter. Chapter 06.
+def planned_contrasts(
+    ablations: Mapping[str, Ablation], views: Mapping[str, Predictions]
+) -> dict[str, tuple[Predictions, Predictions]]:
+    """The two sides of each: clips, frontal views, SAM and Mixup on each model.
 
-    Each model is its best layers and rate (ViT-1, ViViT-1). `views` is `both_views` of ViT-1.
+    ViT-1 and ViViT-1 are the best number of layers and the best rate of each model. `views` is
+    `predictions_by_view` of ViT-1.
     """
     best = {model: one.predictions.get(one.rate) for model, one in ablations.items()}
     frontal, crops = VIEWS
-    contrasts = [
-        Planned("clips", "ViViT-1", "ViT-1", best["vivit"], best["vit"]),
-        Planned(
-            "frontal views", f"ViT-1 on {frontal}", f"on {crops}", views[frontal], views[crops]
-        ),
-    ]
-    for step, value, title in (("sam", None, "SAM"), ("mixup", paper.MIXUP_ALPHA, "Mixup")):
+    planned = {
+        "ViViT-1 − ViT-1": (best["vivit"], best["vit"]),
+        f"ViT-1 on {frontal} − on {crops}": (views[frontal], views[crops]),
+    }
+    for step, value, name in (("sam", True, "SAM"), ("mixup", paper.MIXUP_ALPHA, "Mixup")):
         for model, ablation in ablations.items():
-            trials = [t for t in ablation.step(step) if value is None or t.value == value]
-            added = ablation.predictions.get(trials[0].configuration)
-            name = f"{MODELS[model]}-1 with {title}" + (f" {value:g}" if value else "")
-            contrasts.append(
-                Planned(f"{title} on {MODELS[model]}", name, "without", added, best[model])
-            )
-    return contrasts
+            added = ablation.predictions.get(ablation.tried(step, value))
+            planned[f"{MODELS[model]}-1 with {name} − without"] = added, best[model]
+    return planned
 
 
-def answer(contrasts: Sequence[Planned], draws: pd.DataFrame) -> list[Contrast]:
-    """Each contrast with its interval, its test and its adjusted p. Chapter 06.
+def answer(
+    planned: Mapping[str, tuple[Predictions, Predictions]], resamples: pd.DataFrame
+) -> list[Contrast]:
+    """Each contrast with its intervals, its test and its adjusted p.
 
-    `draws` is `statistics.subject_draws` of all subjects. Nadeau & Bengio 2003; Holm 1979.
+    `resamples` is `subject_draws` of all subjects. Nadeau & Bengio 2003; Holm 1979.
     """
-    found = [_answer(contrast, draws, len(contrasts)) for contrast in contrasts]
-    adjusted = holm([np.nan if one.over_folds is None else one.over_folds.p for one in found])
-    return [one._replace(holm=float(each)) for one, each in zip(found, adjusted, strict=True)]
-
-
-def _answer(contrast: Planned, draws: pd.DataFrame, tests: int) -> Contrast:
-    names = contrast[:3]
-    if contrast.one is None or contrast.other is None:
-        return Contrast(*names, 0, None, None, np.nan)
-    one, other = on_shared_frames(contrast.one, contrast.other)
-    pooled = difference(one, other, draws, "f1", tests)
-    frames = len(one[KEYS].drop_duplicates())
-    return Contrast(*names, frames, pooled, corrected_t(pooled.folds, tests), np.nan)
+    found = []
+    for title, sides in planned.items():
+        frames, pooled, over_folds = 0, None, None
+        if not any(side is None for side in sides):
+            one, other = statistics.on_shared_frames(*sides)
+            frames = len(one[KEYS].drop_duplicates())
+            pooled = statistics.difference(one, other, resamples, "f1", len(planned))
+            over_folds = statistics.corrected_t(pooled.folds, len(planned))
+        found.append(Contrast(title, frames, pooled, over_folds, np.nan))
+    p = statistics.holm([one.over_folds.p if one.over_folds else np.nan for one in found])
+    return [one._replace(holm=float(each)) for one, each in zip(found, p, strict=True)]

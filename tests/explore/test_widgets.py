@@ -25,8 +25,8 @@ from paincore.registration.faces import Picture, find_faces
 from paincore.statistics.scores import MetricError
 from paincore.training.configuration import configure
 from synthpain.avatar import landmarks_of
-from tests.ablations.test_search import search
 from tests.helpers.predicted import predictions
+from tests.helpers.searched import search
 
 
 def test_a_slider_of_the_face_moves_its_face_and_pspi_is_that_of_facs():

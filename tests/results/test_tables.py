@@ -6,47 +6,53 @@ import pytest
 
 from paincore import paper
 from paincore.ablations.search import Nested, choose_nested
+from paincore.ablations.tables import FAILED_RUN
 from paincore.folds.designs import Fold
-from paincore.results import tables as description
-from paincore.results.contrasts import Contrast, Planned, answer
+from paincore.results import tables
+from paincore.results.contrasts import Contrast, answer
 from paincore.statistics.bootstrap import CorrectedT, Difference, Optimism, optimism, subject_draws
 from paincore.style import MINUS
 from paincore.training.configuration import configure
-from tests.ablations.test_search import MadeUp, peak, search
 from tests.helpers.predicted import predictions
+from tests.helpers.searched import MadeUp, folds_of, peak, search
 
 CHOSEN = {
     "ViT-1": configure(unfrozen_layers=4, learning_rate=2e-3),
     "ViViT-1": configure(model="vivit", unfrozen_layers=2),
     "ViViT-2": configure(model="vivit", unfrozen_layers=2, learning_rate=2e-6),
 }
+SHARES = pd.Series({"6 layers, 2e-4": 0.3, "8 layers, 2e-4": 0.7})
+LUCK = Optimism("6 layers, 2e-4", 0.61, 0.55, 0.06, -0.01, 0.13, SHARES)
+MISSING = Contrast("missing", 0, None, None, np.nan)
 
 
 def known() -> pd.DataFrame:
     """Two folds of two people: F1 is 1 in the first and 1/2 in the second."""
-    rows = []
-    for fold, said in ((1, [1, 1, 0, 0]), (2, [1, 0, 1, 0])):
-        for subject in "ab":
-            rows += [
-                (fold, f"{subject}{fold}", "q", frame, frame <= 2, 0.9 if s else 0.2)
-                for frame, s in enumerate(said, start=1)
-            ]
+    rows = [
+        (fold, f"{subject}{fold}", "q", frame, frame <= 2, 0.9 if said else 0.2)
+        for fold, calls in ((1, [1, 1, 0, 0]), (2, [1, 0, 1, 0]))
+        for subject in "ab"
+        for frame, said in enumerate(calls, start=1)
+    ]
     columns = ["fold", "subject", "sequence", "frame", "pain", "probability"]
-    table = pd.DataFrame(rows, columns=columns)
-    return table.assign(sequence=table["subject"])
-
-
-def plain(table: pd.DataFrame) -> pd.DataFrame:
-    return table.replace(description.NBSP, " ", regex=True)
+    return pd.DataFrame(rows, columns=columns)
 
 
 @pytest.fixture
 def table() -> pd.DataFrame:
-    models = {"ViT-1": known(), "ViViT-1": known(), "ViViT-2": None}
-    baselines = {"always pain": known().assign(probability=1.0)}
-    draws = subject_draws(known(), count=200)
-    here = {"data": "made up (this run, profile smoke)", "protocol": "2 folds, 4 subjects"}
-    return plain(description.table_1(here, "landmarker", CHOSEN, models, baselines, draws))
+    rows = np.arange(4)
+    study = SimpleNamespace(
+        corpus=SimpleNamespace(label="made up"),
+        profile=SimpleNamespace(name="smoke"),
+        store=SimpleNamespace(
+            frames=pd.DataFrame({"subject": [*"aabc"]}), meta={"backend": "landmarker"}
+        ),
+        folds=[Fold("pair_and_shuffle", k, rows[s], rows[t])
+               for k, s, t in ((1, slice(2, 4), slice(2)), (2, slice(2), slice(2, 4)))],
+    )  # fmt: skip
+    arms = {"ViT-1": known(), "ViViT-1": known(), "ViViT-2": None}
+    arms["always pain"] = known().assign(probability=1.0)
+    return tables.table_1(study, CHOSEN, arms, subject_draws(known(), count=200))
 
 
 def test_the_papers_rows_say_what_it_prints_and_what_it_does_not(table):
@@ -58,17 +64,13 @@ def test_the_papers_rows_say_what_it_prints_and_what_it_does_not(table):
     vit = theirs.loc["ViT-1 (12 layers, 2e-5)"]
     assert vit["AUC, folds"] == "0.88, ± not printed"
     assert vit["F1, pooled"] == vit["AUC, pooled"] == "not printed"
-    assert vit["protocol"] == "5 folds by people, 25 subjects; ± over folds"
-    assert {"ViViT-1 (6 layers, 2e-4)", "ViViT-2 (6 layers, 2e-6)"} <= set(theirs.index)
+    assert theirs["protocol"].iloc[:4].str.startswith("not comparable until verified").all()
+    for name, settings in (("ViViT-1", paper.CHOSEN), ("ViViT-2", paper.CHOSEN_SECOND)):
+        one = configure(model="vivit", **settings["vivit"])
+        assert f"{name} ({tables.settings_of(one)})" in theirs.index
 
 
-def test_earlier_works_are_not_comparable_until_verified(table):
-    earlier = table.iloc[:4]
-    assert earlier["model"].tolist() == ["CDL", "PFDL", "SPTS + CAPP", "SPTS + SAPP + CAPP"]
-    assert earlier["protocol"].str.startswith("not comparable until verified").all()
-
-
-def test_this_runs_rows_stand_below_their_counterparts_and_name_what_they_were_made_with(table):
+def test_this_runs_rows_stand_below_their_counterparts_and_say_how_they_were_made(table):
     names = table["model"].tolist()
     below = names.index("ViT-1 (12 layers, 2e-5)") + 1
     assert table.iloc[below].to_dict() == {
@@ -80,88 +82,37 @@ def test_this_runs_rows_stand_below_their_counterparts_and_name_what_they_were_m
         "AUC, pooled": "0.75 [0.75, 0.75]",
         "registration": "landmarker",
         "backbone": "movement",
-        "protocol": "2 folds, 4 subjects",
-    }
-    assert table.iloc[below - 1][["registration", "backbone"]].tolist() == ["PRNet", "ViT-B/16"]
-    assert names[-1] == "always pain"
-    assert table.iloc[-1][["registration", "backbone"]].tolist() == ["-", "-"]
-    assert table["data"].str.contains("this run").sum() == 4
-
-
-def test_a_counterpart_of_which_a_run_failed_says_so(table):
-    row = table.set_index("model").loc["ViViT-2 (2 layers, 2e-6)"]
-    assert row[["F1, folds", "F1, pooled", "AUC, folds", "AUC, pooled"]].eq("a run failed").all()
-
-
-def test_numbers_are_not_split_over_lines():
-    given = pd.DataFrame({"a": ["0.75 ± 0.35", f"+0.1 [{MINUS}0.2, +0.4]", "no pain, ± none"]})
-    kept = description._unbroken(given)["a"].tolist()
-    assert [text.count(description.NBSP) for text in kept] == [2, 1, 0]
-
-
-def test_a_run_is_named_by_its_data_profile_folds_and_the_people_that_are_answer():
-    store = SimpleNamespace(frames=pd.DataFrame({"subject": ["a", "a", "b", "c"]}))
-    rows = np.arange(4)
-    folds = [Fold("pair_and_shuffle", 1, rows[2:], rows[:2]), Fold("x", 2, rows[:2], rows[2:])]
-    corpus = SimpleNamespace(label="two people of a clinic")
-    assert description.this_run(corpus, store, folds, "paper") == {
-        "data": "two people of a clinic (this run, profile paper)",
         "protocol": "2 folds (pair and shuffle), 3 subjects; ± over folds",
     }
+    assert table.iloc[-1][["model", "backbone"]].tolist() == ["always pain", "-"]
+    failed = table.set_index("model").loc["ViViT-2 (2 layers, 2e-6)"]
+    assert failed[["F1, folds", "F1, pooled", "AUC, folds", "AUC, pooled"]].eq(FAILED_RUN).all()
 
 
-def test_what_five_folds_can_tell_of_a_spread_and_of_ranks():
-    assert "from 0.6 to 2.9 times" in description.spread_sentence(5)  # chi2(4): 0.484, 11.143
-    assert "p is 0.0625" in description.rank_sentence(5)
-
-
-def contrast(mean: float, holm: float, left_out: int = 0) -> Contrast:
+def contrast(mean: float, p: float) -> Contrast:
     low, high = mean - 0.02, mean + 0.02
     found = Difference(mean / 2, low, high, np.array([mean, mean / 2]))
-    test = CorrectedT(mean, 0.01, 4, mean / 0.01, holm / 6, low, high, 0.14, left_out)
-    return Contrast("clips", "ViViT-1", "ViT-1", 1234, found, test, holm)
+    test = CorrectedT(mean, 0.01, 4, mean / 0.01, p / 6, low, high, 0.14, 0)
+    return Contrast("one", 1234, found, test, p)
 
 
-def test_an_effect_is_told_whichever_way_it_falls_and_by_one_test():
-    up, down = (description.contrast_sentence(contrast(d, 0.03)) for d in (0.1, -0.1))
-    assert "ViT-1, F1, mean over folds: +0.10 [+0.08, +0.12], p by Holm 0.030: called" in up
-    assert f"{MINUS}0.10 [{MINUS}0.12, {MINUS}0.08], p by Holm 0.030: called different" in down
-    alone = description.contrast_sentence(contrast(0.1, 0.12))  # its own p is 0.02
-    assert "p by Holm 0.120: not called different" in alone
+def test_the_table_of_contrasts_has_both_quantities_and_what_could_be_detected():
+    rows = tables.contrasts_table([contrast(0.1, 0.03), MISSING])
+    detectable = "0.14 [0.08, 0.40]"  # 0.599 and 2.874 times 0.14
+    cells = ["+0.10 [+0.08, +0.12]", "0.030", detectable, "+0.05 [+0.08, +0.12]"]
+    assert rows.iloc[0].tolist() == ["one", "1,234", *cells]
+    assert rows.iloc[1].tolist() == ["missing", *[FAILED_RUN] * 5]
+    equal = predictions(folds=5, subjects=5)
+    (same,) = answer({"same": (equal, equal)}, subject_draws(equal, count=100))
+    assert tables.contrasts_table([same])["detectable"].tolist() == ["-"]
 
 
-def test_a_contrast_that_left_folds_out_or_had_no_runs_says_so():
-    said = description.contrast_sentence(contrast(0.01, 0.6, left_out=1))
-    assert "1 without an F1 left out" in said
-    missing = Contrast("clips", "ViViT-1", "ViT-1", 0, None, None, np.nan)
-    assert "not tested" in description.contrast_sentence(missing)
-
-
-def test_a_test_of_one_fold_is_not_made_up_and_equal_models_are_not_called_different():
-    table = predictions(folds=5, subjects=5)
-    one_fold = table.assign(pain=table["pain"] & (table["fold"] == 1))
-    other = one_fold.assign(probability=1 - one_fold["probability"])
-    pairs = [Planned("a", "b", "c", one_fold, other), Planned("a", "b", "c", table, table)]
-    single, equal = answer(pairs, subject_draws(table, count=100))
-    assert "Fewer than two folds" in description.contrast_sentence(single)
-    assert "not called different" in description.contrast_sentence(equal)
-    rows = description.contrasts_table([single, equal])
-    assert rows["detectable, mean over folds"].tolist() == ["-", "-"]
-
-
-def test_the_table_of_contrasts_names_both_estimands_and_calls_different_by_holm_alone():
-    missing = Contrast("clips", "ViViT-1", "ViT-1", 0, None, None, np.nan)
-    found = [contrast(0.1, 0.03), contrast(0.1, 0.12), missing]
-    rows = plain(description.contrasts_table(found)).set_index("frames")
-    assert rows["contrast"].tolist() == [f"ViViT-1 {MINUS} ViT-1"] * 3
-    assert rows.iloc[0, 1:].to_dict() == {
-        "F1, mean over folds": "+0.10 [+0.08, +0.12]",
-        "p, Holm": "0.030",
-        "called different": "yes",
-        "detectable, mean over folds": "0.14 [0.08, 0.40]",  # 0.599 and 2.874 times 0.14
-        "F1, pooled over people": "+0.05 [+0.08, +0.12]",
-    }
-    assert rows["called different"].tolist() == ["yes", "no", "a run failed"]
+def test_findings_say_which_side_of_0_an_interval_is_on():
+    found = [contrast(0.1, 0.03), contrast(-0.1, 0.03), contrast(0.01, 0.03), MISSING]
+    rows = tables.results_findings(found, {"vit": LUCK})
+    assert [row.verdict for row in rows] == ["higher", "lower", *["undecided"] * 3]
+    assert rows[0].estimate == "+0.10 [+0.08, +0.12]"
+    assert (rows[3].estimate, rows[4].estimate) == (FAILED_RUN, f"+0.06 [{MINUS}0.01, +0.13]")
 
 
 def test_clips_and_frames_differ_in_steps_depth_and_rate():
@@ -170,47 +121,26 @@ def test_clips_and_frames_differ_in_steps_depth_and_rate():
     for runs in found["vivit"].runs.values():
         for run in runs:
             run.metrics["steps"] = 47
-    assert description.clips_table(found).to_dict("list") == {
-        "model": ["ViT-1", "ViViT-1"],
-        "frames in a sample": ["1", "4"],
-        "clip stride": ["1", "1"],
-        "attention layers that train": ["4", "6"],
-        "learning rate": ["2e-3", "2e-4"],
-        "optimiser steps a fold": ["96 to 100", "47"],
-    }
+    vit, vivit = tables.clips_table(found).to_numpy().tolist()
+    assert vit == ["ViT-1", 1, 1, 4, "2e-3", "96 to 100"]
+    assert vivit == ["ViViT-1", 4, 1, 6, "2e-4", "47"]
 
 
-@pytest.mark.parametrize(
-    ("p", "said"), [(0.04567, "0.046"), (0.0001, "< 0.001"), (1.0, "1.000"), (np.nan, "-")]
-)
-def test_a_p_is_printed_to_three_places(p, said):
-    assert description.p_value(p) == said
+def test_a_p_is_printed_to_three_places():
+    said = [tables.p_value(p) for p in (0.04567, 0.0001, 1.0, np.nan)]
+    assert said == ["0.046", "< 0.001", "1.000", "-"]
 
 
 def test_all_that_was_trained_can_be_chosen_under_its_settings():
-    def hits(one, fold, seed):
-        return "failed" if one.sam else peak(6, 2e-5)(one, fold, seed)
-
-    found = search(hits, ["vit"], folds=5)["vit"]
-    draws = subject_draws(next(iter(found.predictions.values())), count=200)
-    one = description.chosen_among(found, draws)
-    assert one.chosen == "6 layers, 2e-5"
-    assert len(one.shares) == 13
-    same = optimism(dict(enumerate(found.predictions.values())), draws)
+    found = search(lambda one, *_: "failed" if one.sam else peak(6, 2e-5)(one), ["vit"], folds=5)
+    candidates = list(found["vit"].predictions.values())
+    resamples = subject_draws(candidates[0], count=200)
+    one = tables.optimism_of_choosing(found, resamples)["vit"]
+    assert (one.chosen, len(one.shares)) == ("6 layers, 2e-5", 13)
+    same = optimism(dict(enumerate(candidates)), resamples)
     assert (one.apparent, one.corrected) == (same.apparent, same.corrected)
-
-
-SHARES = pd.Series({"6 layers, 2e-4": 0.3, "8 layers, 2e-4": 0.7})
-LUCK = Optimism("6 layers, 2e-4", 0.61, 0.55, 0.06, -0.01, 0.13, SHARES)
-
-
-def test_optimism_tells_both_scores_the_difference_and_the_share():
-    said = description.optimism_sentence("vit", LUCK)
-    assert "the best of 2 by pooled F1, 6 layers, 2e-4, has 0.61" in said
-    assert f"0.55. It added +0.06 [{MINUS}0.01, +0.13]" in said
-    assert "in 30 % of draws; most often it is 8 layers, 2e-4, in 70 %." in said
-    row = description.optimism_table({"vivit": LUCK}).iloc[0].tolist()
-    assert row == ["ViViT", "2", "6 layers, 2e-4", "0.61", "0.55", f"+0.06 [{MINUS}0.01, +0.13]"]
+    row = tables.optimism_table({"vivit": LUCK}).iloc[0].tolist()
+    assert row == ["ViViT", 2, "6 layers, 2e-4", "0.61", "0.55", f"+0.06 [{MINUS}0.01, +0.13]"]
 
 
 def test_nested_choice_is_priced_by_its_trainings_and_the_seconds_of_the_search():
@@ -220,47 +150,14 @@ def test_nested_choice_is_priced_by_its_trainings_and_the_seconds_of_the_search(
         clock = {"prepare_seconds": 1.0, "train_seconds": 2.0 * (number % 2), "test_seconds": 1.0}
         run.environment.update(clock)
     trained = MadeUp(peak(6, 2e-5))
-    folds = [Fold("balanced", n, np.array([n - 1]), np.array([n])) for n in range(1, 6)]
-    choose_nested(trained, None, folds, configure(), seeds=2)
-    row = description.nested_cost(found, folds=5, seeds=2).iloc[0]
-    assert row["trainings"] == str(trained.trainings) == "570"
+    choose_nested(trained, None, folds_of(5), configure(), seeds=2)
+    row = tables.nested_cost(found, folds=5, seeds=2).iloc[0]
+    assert row["trainings"] == str(sum(map(len, trained.asked))) == "570"
     assert (row["seconds each"], row["minutes, one at a time"]) == ("3.0", "28")
 
 
-def test_nested_choice_is_told_or_that_it_was_not_asked_for():
-    table = known()
-    draws = subject_draws(table, count=50)
-    assert "not asked for" in description.nested_sentences({}, draws)
-    found = Nested({1: CHOSEN["ViT-1"], 2: configure()}, {}, table)
-    said = description.nested_sentences({"vit": found}, draws)
-    assert "F1 0.75 ± 0.35 over folds, 0.75 [0.75, 0.75] pooled" in said
-    assert "1: 4 layers, 2e-3, 2: 12 layers, 2e-4" in said
-
-
-def test_findings_hold_each_model_baseline_contrast_and_choice():
-    good = predictions(folds=5, subjects=5, signal=4.0)
-    clips = good[good["frame"] > 3]
-    given = (
-        {"ViT-1": good, "ViViT-1": clips, "ViViT-2": None},
-        {"66 landmarks": good, "chance": good},
-        [contrast(0.1, 0.03)],
-        {"vit": LUCK},
-        subject_draws(good, count=100),
-    )
-    said = description.findings(*given, synthetic=False)
-    starts = [line.split(":")[0] for line in said.splitlines()]
-    assert starts == [
-        "- ViT-1 of this run",
-        "- ViViT-1 of this run",
-        f"- ViT-1 {MINUS} 66 landmarks, F1, pooled over people",
-        f"- ViViT-1 {MINUS} 66 landmarks, F1, pooled over people",
-        f"- ViViT-1 {MINUS} ViT-1, F1, mean over folds",
-        "- ViT",
-    ]
-    same = f"ViViT-1 {MINUS} 66 landmarks, F1, pooled over people: +0.00 [+0.00, +0.00], unadjusted"
-    assert same in said  # on the frames that both predict
-    assert "nan" not in said
-    assert said.count("The paper prints 0.55 ± 0.15 for F1 and 0.88 for AUC.") == 1
-    synthetic = description.findings(*given, synthetic=True)
-    assert "The paper prints" not in synthetic
-    assert len(synthetic.splitlines()) == len(starts) + 1
+def test_nested_choice_has_its_scores_and_what_was_chosen_for_each_fold():
+    found = Nested({1: CHOSEN["ViT-1"], 2: configure()}, known())
+    row = tables.nested_table({"vit": found}, subject_draws(known(), count=50)).iloc[0]
+    assert (row["F1, folds"], row["F1, pooled"]) == ("0.75 ± 0.35", "0.75 [0.75, 0.75]")
+    assert row["chosen for fold"] == "1: 4 layers, 2e-3; 2: 12 layers, 2e-4"
