@@ -113,7 +113,7 @@ def register(
     device: Annotated[str, typer.Option(help="cpu or cuda, for prnet.")] = "cpu",
 ) -> None:
     """Register a corpus into a frame store: every face frontal; resumes after a kill."""
-    from paincore.registration import states_table  # Dask, LiteRT: only for this verb
+    from paincore.registration.store import states_table  # Dask, LiteRT: only for this verb
     from paincore.study import open_study
 
     where = (profile, dataset, data_root, results, device, scheduler)

@@ -61,7 +61,7 @@ SHARED = "DASK_SCHEDULER_ADDRESS"  # Dask's own variable for a scheduler that is
 PRELOADED = [
     "distributed",
     "paincore.training.jobs",
-    "paincore.registration.pipeline",
+    "paincore.registration.store",
     "paincore.training.baselines",
 ]
 SETTINGS = {

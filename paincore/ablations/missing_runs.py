@@ -7,7 +7,7 @@ from pathlib import Path
 from paincore import PaincoreError
 from paincore.ablations.search import ablate, last_trials, layer_trials, rate_trials
 from paincore.folds.designs import Fold
-from paincore.registration.framestore import FrameStore
+from paincore.registration.store import FrameStore
 from paincore.training.configuration import Configuration
 from paincore.training.runs import Run, RunError, open_run, runs_folder
 from paincore.training.sweep import Failure, Sweep, keeps_weights

@@ -4,19 +4,26 @@ The paper turns PRNet's mesh to the canonical frontal view and rasterises it wit
 3.2). Here a weighted similarity takes the mesh's anchors to the canonical face, so that the same
 patch shows the same part of the face in every frame; a z-buffer over the aligned mesh gives each
 pixel of the view its place in the frame. What the camera did not see stays empty: filling it by
-mirroring would invent an expression. Used by chapter 02.
+mirroring would invent an expression.
+
+Vertices are in image pixels: x right, y down, the centre of the top left pixel at (0, 0), depth
+towards the camera in pixels. Canonical coordinates are those of MediaPipe's canonical face, in cm:
+x to the image's right, y up, z towards the camera.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numba
 import numpy as np
 
-from paincore.registration.mesh import FaceMesh, Topology
 from paincore.registration.raster import nearest_depth, source_map
 from synthpain.raster import vertex_normals
+
+Images = list[np.ndarray]  # RGB uint8 (H, W, 3) each
+Landmarks = Sequence[np.ndarray | None]  # of each image, (66, 2) in pixels
 
 VIEW_SIDE = 19.5  # cm, what the frontal view shows: the canonical face is 17.7 high
 CENTRE = (0.0, -1.2)  # cm, canonical x and y in the middle of the view: room for an open jaw
@@ -27,6 +34,31 @@ SOURCE_SIZE = 96  # pixels, side of the z-buffer in which the frame's own hidden
 MARGIN = np.ones((5, 5), np.uint8)
 BEHIND = np.float32(0.05)  # of the face's size: as far behind the nearest surface, skin is hidden
 WINDOW, MAJORITY = (5, 5), 13  # pixels: what most of a window show, its middle does
+
+
+@dataclass(frozen=True)
+class FaceMesh:
+    """One face: vertices float32 (V, 3), presence score 0..1, how many faces the image has, and,
+    of FaceLandmarker, its points float32 (478, 3) in pixels of the network's crop, irises last."""
+
+    vertices: np.ndarray
+    score: float
+    faces: int = 1
+    crop_points: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Topology:
+    """What all meshes of a backend share.
+
+    triangles int32 (T, 3); anchors int (K,): the vertices that are aligned to the canonical points
+    canonical float64 (K, 3), with weights float64 (K,).
+    """
+
+    triangles: np.ndarray
+    anchors: np.ndarray
+    canonical: np.ndarray
+    weights: np.ndarray
 
 
 @dataclass(frozen=True)

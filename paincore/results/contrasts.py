@@ -21,8 +21,8 @@ from paincore.data.corpus import Corpus
 from paincore.ablations.search import Ablation, best_of
 from paincore.folds.designs import Fold
 from paincore.data.frames import KEYS
-from paincore.registration.framestore import FrameStore
-from paincore.registration import registered
+from paincore.registration.store import FrameStore
+from paincore.registration.store import registered
 from paincore.statistics.bootstrap import CorrectedT, Difference, corrected_t, difference, holm, on_shared_frames
 from paincore.training.runs import predictions_of
 from paincore.training.sweep import Sweep

@@ -15,7 +15,7 @@ from paincore.training.configuration import MODELS, Configuration
 from paincore.results.contrasts import Contrast
 from paincore.ablations.search import Ablation, Nested
 from paincore.folds.designs import Fold
-from paincore.registration.framestore import FrameStore
+from paincore.registration.store import FrameStore
 from paincore.training.runs import SECONDS
 from paincore.training.samples import CLIP
 from paincore.statistics.bootstrap import LEVEL, CorrectedT, Optimism, bootstrap, difference, fold_values, interval, on_shared_frames, optimism, pooled_value, sd_factors

@@ -39,9 +39,9 @@ from paincore.folds.designs import Fold
 from paincore.manifest import ROOT, fetch
 from paincore.registration.blendshapes import BLENDSHAPES, BlendshapeReader
 from paincore.registration.faces import read_picture, usable_landmarks
-from paincore.registration.framestore import FrameStore
+from paincore.registration.store import FrameStore
 from paincore.registration.frontal import similarity
-from paincore.registration.posed import PosedCanonicalFace
+from paincore.registration.landmarker import PosedCanonicalFace
 from paincore.statistics.scores import PREDICTIONS, prior_corrected
 
 VERSION = 1  # raised when the same frame would get other features

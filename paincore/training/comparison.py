@@ -11,8 +11,8 @@ import pandas as pd
 
 from paincore.data.corpus import Corpus
 from paincore.folds.designs import Fold
-from paincore.registration import registered
-from paincore.registration.framestore import FrameStore
+from paincore.registration.store import registered
+from paincore.registration.store import FrameStore
 from paincore.training.backbones import DEMO_BACKBONES
 from paincore.training.configuration import Configuration
 from paincore.training.runs import by_setting

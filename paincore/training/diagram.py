@@ -7,7 +7,7 @@ from matplotlib.patches import FancyArrowPatch, Patch, Rectangle
 from torch import nn
 
 from paincore.registration.figures import draw_patches
-from paincore.registration.tables import rising_clip
+from paincore.registration.figures import rising_clip
 from paincore.style import MUTED, THIS, may_be_shown, new_figure, show_face, styled
 from paincore.training.configuration import MODELS, Configuration
 from paincore.training.samples import CLIP
@@ -25,7 +25,7 @@ MIDDLE = (TOP + BOTTOM) / 2
 def models(corpus, store, configurations: list[Configuration]) -> Figure:
     """A model of each configuration, from the picture to the answer, trained parts in blue.
 
-    The pictures are `registration_description.rising_clip`, ViT's is the last of them. Chapter 04.
+    The pictures are `paincore.registration.figures.rising_clip`, ViT's is the last of them. Chapter 04.
     """
     figure = new_figure(
         corpus.dataset, "The two models", 0.55 + HEIGHT / UNITS * len(configurations)

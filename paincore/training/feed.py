@@ -19,7 +19,7 @@ import torch
 from filelock import FileLock
 
 from paincore.files import FileError, engine, key_of, reserve_array
-from paincore.registration.framestore import FrameStore
+from paincore.registration.store import FrameStore
 from paincore.training.vit import PainTransformer
 
 BLOCK = 64  # samples whose hidden states are computed together

@@ -17,7 +17,7 @@ from paincore import PaincoreError
 from paincore.cluster import ClusterError
 from paincore.files import engine
 from paincore.folds.designs import Fold
-from paincore.registration.framestore import FrameStore, open_store
+from paincore.registration.store import FrameStore, open_store
 from paincore.training.configuration import Configuration
 from paincore.training.runs import RunError, runs_folder
 from paincore.training.samples import CLIP

@@ -19,7 +19,7 @@ from paincore.cluster import BATCH_SYSTEMS, GPU, ClusterError, connect, run_each
 from paincore.folds.designs import Fold
 from paincore.manifest import ROOT
 from paincore.profiles import check_device
-from paincore.registration.framestore import FrameStore
+from paincore.registration.store import FrameStore
 from paincore.training import backbones as encoders
 from paincore.training import vit
 from paincore.training.configuration import Configuration

@@ -15,7 +15,7 @@ from transformers.models.vit.modeling_vit import ViTModel
 
 from paincore.folds.designs import Fold
 from paincore.profiles import profile_named
-from paincore.registration.framestore import FrameStore
+from paincore.registration.store import FrameStore
 from paincore.statistics.bootstrap import (
     Difference,
     always_pain,

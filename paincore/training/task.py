@@ -14,7 +14,7 @@ import torch
 from paincore import PaincoreError
 from paincore.files import engine, key_of
 from paincore.folds.designs import Fold, check_leakage
-from paincore.registration.framestore import FrameStore
+from paincore.registration.store import FrameStore
 from paincore.training import backbones as encoders
 from paincore.training import samples as sampling
 from paincore.training.configuration import Configuration

@@ -27,7 +27,7 @@ from paincore.data import figures
 from paincore.data.corpus import open_corpus
 from paincore.manifest import ROOT
 from paincore.registration import figures as registration_figures
-from paincore.registration import registered
+from paincore.registration.store import registered
 from paincore.registration.backends import load_backend
 from tests.e2e.planted import BROWS, CORNER, codes, pictures_in, plant, shown_in
 

@@ -4,7 +4,7 @@ import pytest
 from paincore.manifest import fetch
 from paincore.registration.blendshapes import (
     BLENDSHAPES,
-    LANDMARKS,
+    NETWORK_LANDMARKS,
     BlendshapeReader,
 )
 from synthpain.head import View
@@ -23,15 +23,15 @@ def strengths(reader):
     renderer = Renderer(draw_people(1, 0)[0])
 
     def read(*aus: str) -> dict[str, float]:
-        picture = renderer.render(dict.fromkeys(aus, 5.0), View(yaw=5, roll=8), None)
-        return dict(zip(BLENDSHAPES, reader(picture), strict=True))
+        image = renderer.render(dict.fromkeys(aus, 5.0), View(yaw=5, roll=8), None)
+        return dict(zip(BLENDSHAPES, reader(image), strict=True))
 
     return read
 
 
 def test_the_network_takes_146_landmarks_and_names_52_movements(reader):
-    assert len(set(LANDMARKS)) == 146 and list(LANDMARKS) == sorted(LANDMARKS)
-    assert LANDMARKS[-10:] == tuple(range(468, 478))  # the irises
+    assert len(set(NETWORK_LANDMARKS)) == 146
+    assert NETWORK_LANDMARKS[-10:] == list(range(468, 478))  # the irises
     (taken,) = reader.network.interpreter.get_input_details()
     (given,) = reader.network.interpreter.get_output_details()
     assert tuple(taken["shape"]) == (1, 146, 2) and tuple(given["shape"]) == (52,)
@@ -64,27 +64,27 @@ def test_an_action_unit_moves_its_blendshape_the_most(strengths, au, movement):
 
 
 def test_closed_lids_are_a_blink_of_both_eyes(reader):
-    picture = Renderer(draw_people(1, 0)[0]).render({"au43": 1.0}, View(), None)
-    closed = dict(zip(BLENDSHAPES, reader(picture), strict=True))
+    image = Renderer(draw_people(1, 0)[0]).render({"au43": 1.0}, View(), None)
+    closed = dict(zip(BLENDSHAPES, reader(image), strict=True))
     assert closed["eyeBlinkLeft"] > 0.5 and closed["eyeBlinkRight"] > 0.5
 
 
 def test_left_is_the_persons_left(reader):
-    reader(Renderer(draw_people(1, 0)[0]).render({}, View(), None))
-    raw = reader.located.outputs[0].reshape(-1, 3)[:, :2].astype(float)
+    face = Renderer(draw_people(1, 0)[0]).render({}, View(), None)
+    raw = reader.landmarker.largest_face(face).crop_points[:, :2].astype(float)
     upper, lower = [386, 385, 387, 384, 388, 398, 466], [374, 380, 373, 381, 390, 382, 249]
-    assert raw[upper, 0].min() > raw[159, 0]  # to the picture's right of the other eye
+    assert raw[upper, 0].min() > raw[159, 0]  # to the image's right of the other eye
     raw[upper, 1] = raw[lower, 1]
     winked = dict(zip(BLENDSHAPES, reader.from_landmarks(raw), strict=True))
     assert winked["eyeBlinkLeft"] > winked["eyeBlinkRight"] + 0.3
 
 
-def test_place_and_size_of_the_face_in_the_picture_do_not_matter(reader):
-    reader(Renderer(draw_people(1, 0)[0]).render({"au12": 3.0}, View(), None))
-    raw = reader.located.outputs[0].reshape(-1, 3)[:, :2].astype(float)
+def test_place_and_size_of_the_face_in_the_image_do_not_matter(reader):
+    face = Renderer(draw_people(1, 0)[0]).render({"au12": 3.0}, View(), None)
+    raw = reader.landmarker.largest_face(face).crop_points[:, :2].astype(float)
     moved = reader.from_landmarks(raw * 2.5 + [300, -40])
     assert np.abs(moved - reader.from_landmarks(raw)).max() < 1e-3
 
 
-def test_a_picture_without_a_face_has_no_blendshapes(reader):
+def test_an_image_without_a_face_has_no_blendshapes(reader):
     assert reader(np.full((240, 320, 3), 90, np.uint8)) is None

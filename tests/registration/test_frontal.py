@@ -5,10 +5,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paincore.manifest import fetch
-from paincore.registration.frontal import crop, frontalise, head_angles, similarity, view_points
-from paincore.registration.landmarker import Landmarker, points_68
-from paincore.registration.mesh import FaceMesh
-from paincore.registration.posed import WITHOUT_INNER_CORNERS, PosedCanonicalFace
+from paincore.registration.frontal import (
+    FaceMesh,
+    crop,
+    frontalise,
+    head_angles,
+    similarity,
+    view_points,
+)
+from paincore.registration.landmarker import (
+    WITHOUT_INNER_CORNERS,
+    Landmarker,
+    PosedCanonicalFace,
+    points_68,
+)
 from synthpain.head import View, landmarks66, project, rotation
 from synthpain.people import draw_people, face_vertices
 from synthpain.render import Renderer
@@ -136,8 +146,6 @@ def test_landmarks_pose_the_canonical_face(landmarker):
     (mesh, nothing) = backend([None, None], [marks, None])
     assert nothing is None
     assert np.abs(mesh.vertices[:, :2] - turned.vertices[:, :2]).max() < 0.1
-    with pytest.raises(ValueError, match="66 finite points"):
-        backend.pose(np.full((66, 2), np.nan))
 
 
 def test_a_crop_turns_in_the_plane_only(landmarker):
@@ -145,9 +153,3 @@ def test_a_crop_turns_in_the_plane_only(landmarker):
     view = crop(image, posed_canonical(landmarker, yaw=30, roll=20), landmarker.topology)
     assert view.image.shape == (224, 224, 3)
     assert np.isclose(view.yaw, 30, atol=0.1) and np.isclose(view.roll, 20, atol=0.1)
-
-
-def test_another_file_is_not_taken_for_a_bundle(tmp_path):
-    (tmp_path / "face.task").write_bytes(b"not a zip")
-    with pytest.raises(ValueError, match=r"face\.task is not a FaceLandmarker bundle"):
-        Landmarker(tmp_path / "face.task")

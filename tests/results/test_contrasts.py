@@ -9,7 +9,7 @@ from paincore.training.comparison import VIEWS
 from paincore.training.configuration import configure
 from paincore.results.contrasts import Planned
 from paincore.folds.designs import Fold
-from paincore.registration.framestore import FrameStore
+from paincore.registration.store import FrameStore
 from paincore.statistics.bootstrap import corrected_t, difference, holm, on_shared_frames, subject_draws
 from paincore.training.sweep import Failure
 from tests.helpers.predicted import predictions

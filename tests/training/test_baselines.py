@@ -12,7 +12,7 @@ from paincore.folds.designs import Fold
 from paincore.manifest import fetch
 from paincore.registration.blendshapes import BlendshapeReader
 from paincore.registration.landmarker import Landmarker
-from paincore.registration.posed import PosedCanonicalFace
+from paincore.registration.landmarker import PosedCanonicalFace
 from paincore.statistics.scores import PREDICTIONS
 from paincore.training import baselines
 from paincore.training.baselines import (

@@ -7,7 +7,7 @@ import torch
 
 from paincore.data.facs import AUS
 from paincore.folds.designs import Fold
-from paincore.registration.framestore import open_store
+from paincore.registration.store import open_store
 from paincore.training import jobs
 from paincore.training.configuration import configure
 from paincore.training.jobs import Job, in_order, rests_alike_on, train_on_worker, unlike

@@ -257,7 +257,7 @@ from pathlib import Path
 sys.path.insert(0, {root!r})
 from tests.helpers.trainable import fold_of
 from paincore.training.configuration import configure
-from paincore.registration.framestore import open_store
+from paincore.registration.store import open_store
 from paincore.training.sweep import Sweep
 
 if __name__ == "__main__":
