@@ -27,9 +27,9 @@ from synthpain.render import Renderer
 
 JAW = 17  # the first of the 66 landmarks
 ANGLES = ["yaw", "pitch", "roll"]
-TURNS = (-75, -60, -45, -30, -15, 0, 15, 30, 45, 60, 75)  # degrees of yaw, of a drawn face
+TURNS = (-75, -60, -45, -30, -15, 0, 15, 30, 45, 60, 75)  # degrees of yaw, of a synthetic face
 EXPRESSION = {"au4": 4.0, "au6": 3.0, "au7": 3.0, "au9": 3.0, "au10": 3.0, "au25": 2.0}
-"""What a drawn face shows while it turns: pain, with open eyes."""
+"""What a synthetic face shows while it turns: pain, with open eyes."""
 
 
 def find(corpus: Corpus, frames: pd.DataFrame, backend: Backend, size: int = 224) -> list[Face]:
@@ -96,7 +96,7 @@ def pose_errors(frames: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
 
 
 class TurnedHead(NamedTuple):
-    """A drawn face at one yaw: what was found, and the plain crop (None where no face was)."""
+    """A synthetic face at one yaw: what was found, and the plain crop (None where no face was)."""
 
     person: int
     yaw: float
@@ -107,9 +107,9 @@ class TurnedHead(NamedTuple):
 def turned_heads(
     backend: Backend, people: int = 4, turns: Sequence[float] = TURNS, seed: int = 100
 ) -> list[TurnedHead]:
-    """Draw people who hold one expression while they turn, and register every image.
+    """Render people who hold one expression while they turn, and register every image.
 
-    The light turns with them, so that nothing else changes. `people` are drawn anew, not those of
+    The light turns with them, so that nothing else changes. `people` are new ones, not those of
     the corpus; `turns` are degrees of yaw, 0 among them.
     """
     heads = []
@@ -126,7 +126,7 @@ def turned_heads(
 
 
 def turned_table(heads: list[TurnedHead]) -> pd.DataFrame:
-    """A row for each drawn face in which a face was found.
+    """A row for each image of `turned_heads` in which a face was found.
 
     Columns: person, yaw, and the mean absolute difference, in grey levels of 255, from the image of
     the same person at yaw 0, over the pixels in which both frontal views show the face: of plain

@@ -25,12 +25,7 @@ from paincore.registration.frontal import (
     crop,
     frontalise,
 )
-from paincore.registration.landmarker import (
-    Landmarker,
-    PosedCanonicalFace,
-    largest_box,
-    points_68,
-)
+from paincore.registration.landmarker import Landmarker, PosedCanonicalFace, largest_box, points_68
 
 PRNET_FILES = ("prnet-index", "prnet-face-index", "prnet-keypoints")
 BACKEND_FILES = {

@@ -4,7 +4,7 @@ The network takes 146 of the 478 landmarks, x and y in pixels, the right way up;
 not matter. It answers with the strength, 0 to 1, of each of the movements that ARKit names; left
 and right are the person's. Some are nearly an action unit: eyeBlink AU43, browDown AU4,
 mouthUpperUp AU10, mouthSmile AU12, jawOpen AU26. cheekSquint and noseSneer, which would be AU6 and
-AU9, hardly leave 0 on drawn faces.
+AU9, hardly leave 0 on synthetic faces.
 """
 
 import zipfile

@@ -25,12 +25,12 @@ from paincore.registration.frontal import FaceMesh, crop
 PATCHES = 14  # a side, of 16 pixels at 224
 NO_FACE = "No face was found in this corpus, so there is nothing to show."
 NO_CLIP = "No four frames with a face follow one another in this corpus."
-NOT_DRAWN = "Only drawn people can be asked to turn, and this corpus has none."
+NO_HEADS = "Only synthetic people can be asked to turn, and this corpus has none."
 NO_LANDMARKS = "No registered frame has landmarks to compare with."
 MESH = "#56B4E9"
 READERS_OWN = {"synthetic": False, "faces_may_be_shown": True, "shown_subjects": ()}
 YAW_BINS = (0, 10, 20, 30, 45, 60, 90)  # degrees, either way
-MARKED = {  # row and column of a patch that all frontal views share, and its colour
+MARKED = {  # row and column of a patch, and its colour
     "inner brow": (2, 5, "#F0E442"),
     "eye": (4, 9, "#56B4E9"),
     "wing of the nose": (6, 5, "#CC79A7"),
@@ -111,8 +111,8 @@ def say(axes: Axes, text: str) -> None:
 
 
 class Cell(NamedTuple):
-    """One face of a figure: a registered image, a row of the frames table, or the word that says
-    why there is none; the text above it; what is drawn on a face that may be shown."""
+    """One face of a figure: a registered image, a row of the frames table, or why there is none;
+    the text above it; what is laid over a face that may be shown; whose face it is."""
 
     image: np.ndarray | tuple | str
     text: str = ""
@@ -139,6 +139,13 @@ def face_grid(figure, corpus, subject: str, rows: dict[str, list[Cell]], **optio
                          ha="right", va="center", color=style.MUTED, fontsize=8)  # fmt: skip
 
 
+def faces_figure(corpus, title: str, height: float, subject: str, rows, **options) -> Figure:
+    """A figure that is one `face_grid`, `height` inches high."""
+    figure = style.new_figure(corpus.dataset, title, height)
+    face_grid(figure, corpus, subject, rows, **options)
+    return figure
+
+
 @style.styled
 def steps(corpus, store, backend) -> Figure:
     """A frame, its mesh, the frontal view and its patches: Figure 2a and 2b of the paper.
@@ -160,11 +167,9 @@ def steps(corpus, store, backend) -> Figure:
         Cell(view, "3  frontal view"),
         Cell(view, "4  14 x 14 patches", partial(draw_patches, size=len(view), count=PATCHES)),
     ]
-    figure, ratio = style.new_figure(corpus.dataset, title, 2.05), image.shape[1] / image.shape[0]
-    face_grid(
-        figure, corpus, last["subject"].item(), {"": cells}, width_ratios=(ratio, ratio, 1, 1)
-    )
-    return figure
+    widths = (image.shape[1] / image.shape[0],) * 2 + (1, 1)
+    subject = last["subject"].item()
+    return faces_figure(corpus, title, 2.05, subject, {"": cells}, width_ratios=widths)
 
 
 @style.styled
@@ -206,8 +211,8 @@ def same_patches(corpus, store, backend, sample, people: int = 5) -> Figure:
         views.append(Cell(store.images[row.Index], "", mark, row.subject))
     crops.append(Cell(sample.mean_crop, f"mean of {sample.count}", mark))
     views.append(Cell(sample.mean_view, "", mark))
-    figure = style.new_figure(corpus.dataset, title, 3.15)
-    face_grid(figure, corpus, "all", {"plain crop": crops, "frontal view": views})
+    rows = {"plain crop": crops, "frontal view": views}
+    figure = faces_figure(corpus, title, 3.15, "all", rows)
     keys = [Rectangle((0, 0), 1, 1, fc="none", ec=c, label=n) for n, (*_, c) in MARKED.items()]
     figure.legend(handles=keys, loc="outside lower center", ncols=4, fontsize=7.5)
     return figure
@@ -237,7 +242,7 @@ def yaw(corpus, store) -> Figure:
 def before_and_after(corpus, store, here: dict | None = None, columns: int = 6) -> Figure:
     """One person, `turning_person`, at evenly spaced yaw: the frames and their stored views.
 
-    With `here`, which is `backends.backends_here`, what each backend makes of them.
+    With `here`, which is `backends.backends_here`, what each backend makes of them instead.
     """
     frames = turning_person(store.frames[store.usable])
     if frames.empty:
@@ -255,22 +260,20 @@ def before_and_after(corpus, store, here: dict | None = None, columns: int = 6) 
             Cell(store.images[row.Index], f"{100 * row.visible_share:.0f} % visible")
             for row in shown
         ]
-    title, height = f"One person, turning: {subject}", 0.4 + 1.25 * len(rows)
-    figure = style.new_figure(corpus.dataset, title, height)
-    face_grid(figure, corpus, subject, rows)
-    return figure
+    title = f"One person, turning: {subject}" if here is None else "Backends side by side"
+    return faces_figure(corpus, title, 0.4 + 1.25 * len(rows), subject, rows)
 
 
 @style.styled
 def same_expression(corpus, heads) -> Figure:
-    """A drawn person who holds one expression while turning: frames, and above each plain crop and
-    frontal view its change from yaw 0.
+    """A synthetic person who holds one expression while turning: the frames, and plain crops and
+    frontal views with their change from yaw 0.
 
     `heads` are `accuracy.turned_heads`, or None on a corpus of real people.
     """
     title = "One expression, turning"
     if heads is None:
-        return style.sentence_instead(corpus.dataset, title, NOT_DRAWN)
+        return style.sentence_instead(corpus.dataset, title, NO_HEADS)
     first = [head for head in heads if head.person == heads[0].person]
     changes = turned_table(first).set_index("yaw").map("{:.0f}".format)
     rows = {"frame": [Cell(head.face.picture.image, f"{head.yaw}°") for head in first]}
@@ -280,9 +283,7 @@ def same_expression(corpus, heads) -> Figure:
             Cell(one.image, changes.loc[head.yaw, kind]) if one else Cell(head.face.state)
             for head, one in zip(first, shown, strict=True)
         ]
-    figure = style.new_figure(corpus.dataset, title, 2.5)
-    face_grid(figure, corpus, "", rows)
-    return figure
+    return faces_figure(corpus, title, 2.5, "", rows)
 
 
 @style.styled
@@ -297,10 +298,7 @@ def corpus_accuracy(corpus, store, sample) -> Figure:
     names = [f"{low}-{high}" for low, high in pairwise(YAW_BINS)]
     bins = pd.cut(errors["yaw"].abs(), YAW_BINS, labels=names, right=False)
     by_yaw = errors.groupby(bins, observed=True)
-    panels = {
-        "error without the jaw (%)": by_yaw["inner"],
-        "error of all points (%)": by_yaw["all"],
-    }
+    panels = {"error without jaw (%)": by_yaw["inner"], "error of all points (%)": by_yaw["all"]}
     if corpus.truth is not None:
         pose = pose_errors(store.frames[store.usable], corpus.truth)
         panels["measured − true (°)"] = pose[ANGLES].items()

@@ -42,12 +42,7 @@ from paincore.registration.backends import (
     backend_fingerprint,
     load_backend,
 )
-from paincore.registration.faces import (
-    EXTREME_YAW,
-    FACE_STATES,
-    find_faces,
-    read_picture,
-)
+from paincore.registration.faces import EXTREME_YAW, FACE_STATES, find_faces, read_picture
 
 STORE_VERSION = 2  # raised when the same frame would become another image
 SHARD_FRAMES, BATCH_FRAMES = 64, 32  # that a worker and a backend take at a time

@@ -3,7 +3,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from paincore.registration.backends import load_backend
 from paincore.registration.faces import Picture, RegistrationError, find_faces, read_picture
 from synthpain.head import rotation
 from tests.registration.conftest import BAD
@@ -24,14 +23,6 @@ def test_landmarks_that_fit_no_face_are_a_state(small_corpus, content):
     assert picture.state == "bad_landmarks"
     assert "odd.txt" in picture.problem
     assert read_picture(small_corpus.root, row, "landmarker").state == "ok"
-
-
-def test_landmarks_pose_a_face_without_a_network(small_corpus):
-    row = next(small_corpus.frames[len(BAD) :].itertuples())
-    picture = read_picture(small_corpus.root, row, "landmarks")
-    (face,) = find_faces([picture], load_backend("landmarks"), 64)
-    assert face.state == "ok"
-    assert face.view.yaw == pytest.approx(10, abs=6)
 
 
 def test_a_weak_face_is_a_state_and_an_extreme_yaw_a_flag(landmarker, faces):

@@ -19,9 +19,7 @@ from paincore.registration.landmarker import (
     PosedCanonicalFace,
     points_68,
 )
-from synthpain.head import View, landmarks66, project, rotation
-from synthpain.people import draw_people, face_vertices
-from synthpain.render import Renderer
+from synthpain.head import rotation
 
 ANGLE = st.floats(-55, 55)
 
@@ -104,39 +102,6 @@ def test_the_hidden_half_stays_empty_on_the_side_that_is_turned_away(landmarker)
     view = frontalise(grey, posed_canonical(landmarker, yaw=50), landmarker.topology)
     left, right = view.visible[:, :112].sum(), view.visible[:, 112:].sum()
     assert left > 1.5 * right  # the nose points right, so the right half is turned away
-
-
-def test_the_landmarker_finds_synthetic_faces_their_points_and_their_pose(landmarker):
-    errors, poses = [], []
-    for number, person in enumerate(draw_people(4, 0)):
-        view = View(yaw=(-20, 0, 15, 30)[number], pitch=(0, 5, -5, 0)[number])
-        image = Renderer(person).render({}, view, np.random.default_rng(0))
-        (mesh,) = landmarker([image])
-        assert mesh is not None and mesh.score > 0.9 and mesh.faces == 1
-        truth = landmarks66(project(face_vertices(person, {}), view))
-        found = points_68(mesh.vertices)[WITHOUT_INNER_CORNERS, :2]
-        box = np.ptp(truth, axis=0)
-        errors.append(np.linalg.norm(found - truth, axis=1)[17:].mean() / np.sqrt(box.prod()))
-        poses.append(frontalise(image, mesh, landmarker.topology).yaw - view.yaw)
-    assert np.mean(errors) < 0.035
-    assert np.median(np.abs(poses)) < 4
-
-
-def test_of_two_faces_the_larger_wins_and_both_are_counted(landmarker):
-    big, small = (Renderer(p) for p in draw_people(2, 0))
-    rng = np.random.default_rng(0)
-    scene = np.hstack([small.render({}, View(scale=0.6), rng), big.render({}, View(), rng)])
-    (mesh,) = landmarker([scene])
-    assert mesh.faces == 2
-    assert mesh.vertices[:, 0].mean() > 320
-
-
-@pytest.mark.parametrize("image", [
-    np.zeros((240, 320, 3), np.uint8), np.full((1, 1, 3), 90, np.uint8),
-    np.random.default_rng(0).integers(0, 255, (6000, 8000, 3), np.uint8),
-], ids=["black", "one pixel", "large noise"])  # fmt: skip
-def test_an_image_without_a_face_gives_none(landmarker, image):
-    assert landmarker([image]) == [None]
 
 
 def test_landmarks_pose_the_canonical_face(landmarker):
