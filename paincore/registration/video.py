@@ -13,6 +13,7 @@ from paincore.registration.backends import BackendError, load_backend
 from paincore.registration.faces import Face, Picture, decode, find_faces
 
 NO_VIDEO = {"ansi", "bintext", "xbin", "idf"}  # codecs by which a text file passes for a video
+NEITHER = "is neither a photograph nor a video that can be read"
 
 
 class VideoError(PaincoreError):
@@ -26,7 +27,9 @@ def read_video(path: str | Path) -> Iterator[tuple[float, np.ndarray]]:
     if the file is missing, neither photograph nor video, or damaged.
     """
     path, count = Path(path), 0
-    still = path.is_file() and cv2.haveImageReader(str(path)) and cv2.imcount(str(path)) == 1
+    if not path.is_file():
+        raise VideoError(f"{path}: no such file")
+    still = cv2.haveImageReader(str(path)) and cv2.imcount(str(path)) == 1
     if still and (image := decode(np.fromfile(path, np.uint8))) is not None:
         yield 0.0, image
         return
@@ -39,10 +42,10 @@ def read_video(path: str | Path) -> Iterator[tuple[float, np.ndarray]]:
                     yield frame.time or 0.0, np.ascontiguousarray(image)
                     count += 1
     except (av.error.FFmpegError, OSError) as fault:
-        where = f"after {count} frames" if count else "neither photograph nor video"
-        raise VideoError(f"{path} cannot be read, {where}: {fault.strerror}") from fault
+        damage = f"is damaged after {count} frames" if count else NEITHER
+        raise VideoError(f"{path} {damage}: {fault.strerror}") from fault
     if not count:
-        raise VideoError(f"{path} is neither photograph nor video: it has no frames")
+        raise VideoError(f"{path} {NEITHER}: it has no frames")
 
 
 def sampled(path: str | Path, most: int = 60, side: int = 1280) -> list[tuple[float, np.ndarray]]:
