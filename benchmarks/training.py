@@ -25,7 +25,7 @@ from transformers.models.vit.modeling_vit import ViTForImageClassification, ViTM
 
 from paincore.data.corpus import open_corpus
 from paincore.folds.designs import make_folds
-from paincore.registration import registered
+from paincore.registration.store import registered
 from paincore.training.configuration import ADAM, BATCH_SIZE, configure
 from paincore.training.feed import Feed, keep_states
 from paincore.training.samples import CLIP_LENGTH, FoldSamples, Task, TrainingOrder

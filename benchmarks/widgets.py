@@ -28,7 +28,7 @@ from paincore.explore.face import explore_face
 from paincore.explore.film import explore_film
 from paincore.explore.folds import explore_folds
 from paincore.explore.registration import explore_registration
-from paincore.registration.tables import backends_here
+from paincore.registration.backends import backends_here
 from paincore.study import open_study
 
 STEPS = 20

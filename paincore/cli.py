@@ -130,7 +130,7 @@ def synthesize(
 @verb(*STUDY, "backend", "size", "workers")
 def register(**study) -> None:
     """Register a corpus into a frame store: every face frontal; resumes after a kill."""
-    from paincore.registration import states_table  # Dask, LiteRT: only for this verb
+    from paincore.registration.store import states_table  # Dask, LiteRT: only for this verb
     from paincore.study import open_study
 
     store = open_study(**study).store

@@ -12,8 +12,7 @@ from paincore.data.corpus import Corpus, open_corpus
 from paincore.folds.designs import Fold, make_folds
 from paincore.manifest import ROOT
 from paincore.profiles import DEFAULT_PROFILE, Profile, check_device, profile_named
-from paincore.registration import registered
-from paincore.registration.framestore import FrameStore
+from paincore.registration.store import FrameStore, registered
 from paincore.training.configuration import MODELS, Configuration, configure
 from paincore.training.sweep import Sweep
 

@@ -3,8 +3,7 @@ from pathlib import Path
 import pytest
 
 from paincore.data.corpus import Corpus, open_corpus
-from paincore.registration import registered
-from paincore.registration.framestore import FrameStore
+from paincore.registration.store import FrameStore, registered
 from synthpain.corpus import synthesize
 from tests.helpers.miniature import Miniature, write_miniature
 

@@ -37,7 +37,7 @@ from transformers import ViTConfig, ViTModel
 
 from paincore.cluster import connect, run
 from paincore.manifest import ROOT
-from paincore.registration.backends import Backend, fingerprint, load_backend
+from paincore.registration.backends import Backend, backend_fingerprint, load_backend
 from paincore.registration.faces import Picture, find_faces
 from paincore.training.backbones import DEMO
 from synthpain.behaviour import AUS
@@ -178,7 +178,7 @@ def draw_people(plan: Plan, cache: Path, client: Client) -> list[Path]:
     """Where the pictures of each of the plan's people lie; those that are missing are drawn."""
     side = DEMO["image_size"]
     drawn = [SEED, GENERATOR_VERSION, MOVES, ROOMS, STORED, side, plan.pictures]
-    drawn += [fingerprint(name) for name in VIEWS]
+    drawn += [backend_fingerprint(name) for name in VIEWS]
     folder = cache / hashlib.sha256(json.dumps(drawn).encode()).hexdigest()[:12]
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{number:04d}.npz" for number in range(plan.people)]

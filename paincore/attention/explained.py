@@ -16,7 +16,7 @@ import torch
 from paincore import PaincoreError
 from paincore.data.frames import KEYS
 from paincore.manifest import ROOT
-from paincore.registration.framestore import FrameStore
+from paincore.registration.store import FrameStore
 from paincore.training import backbones as encoders
 from paincore.training import samples as sampling
 from paincore.training.feed import images_at

@@ -19,8 +19,7 @@ from paincore.attention.redrawing import Change, Job, redrawn
 from paincore.data.corpus import Corpus, read_generator
 from paincore.data.facs import LID_AUS, PSPI_AUS
 from paincore.data.frames import KEYS
-from paincore.registration.framestore import FrameStore
-from paincore.registration.pipeline import fingerprint, read_by
+from paincore.registration.store import FrameStore, store_fingerprint
 from synthpain.behaviour import DRAWN, HALF_CLOSED, Dials
 from synthpain.corpus import GENERATOR_VERSION, Settings
 from synthpain.plan import plan_sequences
@@ -161,8 +160,7 @@ def _truth(corpus: Corpus) -> pd.DataFrame:
 
 def _check(corpus: Corpus, store: FrameStore, rows: np.ndarray, changes: Sequence[Change]) -> None:
     meta = store.meta
-    read = read_by(corpus, meta["backend"])
-    if store.fingerprint != fingerprint(read, meta["backend"], meta["size"]):
+    if store.fingerprint != store_fingerprint(corpus, meta["backend"], meta["size"]):
         raise InterventionError(f"{store.folder} was not registered from {corpus.root}.")
     if rows.ndim != 2 or len(rows) != len(changes):
         raise InterventionError(

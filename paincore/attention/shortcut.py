@@ -37,8 +37,7 @@ from paincore.data.corpus import Corpus, open_corpus
 from paincore.data.frames import KEYS
 from paincore.folds.designs import Fold
 from paincore.manifest import ROOT
-from paincore.registration import registered
-from paincore.registration.framestore import FrameStore
+from paincore.registration.store import FrameStore, registered
 from paincore.statistics.bootstrap import interval
 from paincore.training.configuration import Configuration
 from paincore.training.sweep import Sweep

@@ -68,7 +68,7 @@ def explore_registration(
 ) -> Explorer:
     """Walk through the frames of a sequence, or of a file of one's own, and see them registered.
 
-    `backends` is `registration_description.backends_here`; those that cannot run are left out, and
+    `backends` is `backends_here`; those that cannot run are left out, and
     named. `path` is an image or video to begin with. Chapter 08.
     """
     ready = {name: each for name, each in backends.items() if not isinstance(each, str)}

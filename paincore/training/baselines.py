@@ -40,9 +40,9 @@ from paincore.folds.designs import Fold
 from paincore.manifest import ROOT, fetch
 from paincore.registration.blendshapes import BLENDSHAPES, BlendshapeReader
 from paincore.registration.faces import read_picture, usable_landmarks
-from paincore.registration.framestore import FrameStore
 from paincore.registration.frontal import similarity
-from paincore.registration.posed import PosedCanonicalFace
+from paincore.registration.landmarker import PosedCanonicalFace
+from paincore.registration.store import FrameStore
 from paincore.statistics.scores import PREDICTIONS, prior_corrected
 
 FEATURES_VERSION = 1  # raised when the same frame would get other features

@@ -7,8 +7,7 @@ import numpy as np
 import pandas as pd
 
 from paincore.folds.designs import Fold
-from paincore.registration import registered
-from paincore.registration.framestore import FrameStore
+from paincore.registration.store import FrameStore, registered
 from paincore.training.backbones import DEMO_BACKBONES
 from paincore.training.configuration import Configuration
 from paincore.training.runs import by_setting

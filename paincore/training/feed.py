@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from paincore.files import cached_array, engine, key_of
-from paincore.registration.framestore import FrameStore
+from paincore.registration.store import FrameStore
 from paincore.training.vit import PainTransformer
 
 STATES_AT_ONCE = 64  # samples whose hidden states are computed together

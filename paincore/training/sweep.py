@@ -23,7 +23,7 @@ from paincore.files import FileError, check_writable
 from paincore.folds.designs import Fold
 from paincore.manifest import ROOT
 from paincore.profiles import check_device
-from paincore.registration.framestore import FrameStore
+from paincore.registration.store import FrameStore
 from paincore.training.backbones import DEMO_BACKBONES
 from paincore.training.configuration import Configuration
 from paincore.training.runs import Run, RunError, open_run, runs_folder

@@ -8,7 +8,7 @@ from transformers.models.vit.configuration_vit import ViTConfig
 from transformers.models.vit.modeling_vit import ViTModel
 
 from paincore.folds.designs import Fold
-from paincore.registration.framestore import FrameStore
+from paincore.registration.store import FrameStore
 from paincore.statistics.bootstrap import (
     always_pain,
     bootstrap,

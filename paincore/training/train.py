@@ -24,7 +24,7 @@ from paincore.data.frames import KEYS
 from paincore.folds.designs import Fold
 from paincore.manifest import ROOT
 from paincore.profiles import check_device
-from paincore.registration.framestore import FrameStore
+from paincore.registration.store import FrameStore
 from paincore.statistics import scores as metrics
 from paincore.training import vit
 from paincore.training.backbones import backbone_digest, load_encoder

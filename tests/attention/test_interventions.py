@@ -19,9 +19,9 @@ from paincore.attention.interventions import (
 )
 from paincore.attention.redrawing import LUMINANCE, MOVED
 from paincore.data.corpus import open_corpus
-from paincore.registration import registered
 from paincore.registration.backends import load_backend
 from paincore.registration.faces import Picture, decode, find_faces
+from paincore.registration.store import registered
 from paincore.training.feed import images_at
 from synthpain.behaviour import DRAWN, drawn
 from synthpain.corpus import VIEW, renderer_of, synthesize, temperaments

@@ -33,7 +33,7 @@ from paincore.attention.measures import (
 from paincore.attention.regions import AU_REGIONS, NAMES, areas, shares
 from paincore.data.corpus import open_corpus
 from paincore.data.frames import KEYS
-from paincore.registration import registered
+from paincore.registration.store import registered
 from paincore.statistics import scores as metrics
 from paincore.statistics import tallies
 from paincore.statistics.bootstrap import subject_draws

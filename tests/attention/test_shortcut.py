@@ -17,7 +17,7 @@ from paincore.attention.shortcut import (
     turning_effects,
 )
 from paincore.data.corpus import label_fingerprint, open_corpus, read_generator
-from paincore.registration import registered
+from paincore.registration.store import registered
 from paincore.statistics.bootstrap import subject_draws
 from paincore.training.configuration import configure
 from paincore.training.feed import images_at

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from paincore.folds.designs import Fold
-from paincore.registration.framestore import (
+from paincore.registration.store import (
     FrameStore,
     open_store,
     reserve_images,

@@ -13,8 +13,7 @@ from paincore.data.unbc import read_landmarks
 from paincore.folds.designs import Fold
 from paincore.manifest import fetch
 from paincore.registration.blendshapes import BlendshapeReader
-from paincore.registration.landmarker import Landmarker
-from paincore.registration.posed import PosedCanonicalFace
+from paincore.registration.landmarker import Landmarker, PosedCanonicalFace
 from paincore.statistics.scores import PREDICTIONS
 from paincore.training.baselines import (
     FEATURES,

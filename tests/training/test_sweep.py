@@ -19,7 +19,7 @@ from paincore.cluster import DASK, ClusterError
 from paincore.data.facs import AUS
 from paincore.files import FileError
 from paincore.folds.designs import Fold
-from paincore.registration.framestore import open_store
+from paincore.registration.store import open_store
 from paincore.training import sweep
 from paincore.training.configuration import configure
 from paincore.training.runs import CONFIG_FILE
@@ -205,7 +205,7 @@ from pathlib import Path
 sys.path.insert(0, {root!r})
 from tests.helpers.trainable import fold_of
 from paincore.training.configuration import configure
-from paincore.registration.framestore import open_store
+from paincore.registration.store import open_store
 from paincore.training.sweep import Sweep
 
 if __name__ == "__main__":

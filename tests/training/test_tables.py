@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from paincore.folds.designs import Fold
-from paincore.registration.framestore import FrameStore
+from paincore.registration.store import FrameStore
 from paincore.statistics.bootstrap import subject_draws
 from paincore.style import MINUS
 from paincore.training import tables
