@@ -1,9 +1,11 @@
-"""Files: what names them, what tells whether they have changed, and room for large ones."""
+"""Files: what names them, what tells whether they have changed, and how they are written whole."""
 
 import hashlib
 import json
 import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -57,6 +59,17 @@ def digest_of(path: Path) -> "hashlib._Hash":
 def _digest(path: Path, state: tuple) -> "hashlib._Hash":
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256")
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A file beside `path` to write to, which takes its name when the block ends without error."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def reserve_array(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> None:
