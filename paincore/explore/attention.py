@@ -1,202 +1,122 @@
-"""Attention of any test sample: layer, head or rollout, with pain and prediction over time.
-
-Chapter 08.
-"""
+"""Attention of any test sample: layer, head or rollout, with pain and prediction over time."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from functools import partial
 
 import ipywidgets
-import matplotlib
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from paincore.attention.explained import Explained, ExplanationError
+from paincore.attention.explained import Explained
 from paincore.attention.maps import FUSIONS, above, cls_attention, fuse, rollout, scaled, to_maps
 from paincore.attention.measures import Telling
 from paincore.attention.pictures import COLOURS, NO_SAMPLE, THRESHOLD, overlay, tiled
 from paincore.data.corpus import Corpus
-from paincore.explore.explorer import Explorer, choice, played, sequence_choice, slider
-from paincore.explore.players import picture_of, player, spread
-from paincore.style import MUTED, PAIN, THIS, new_figure, styled
+from paincore.explore.explorer import Explorer, Shown, choice, sequence_controls, slider
+from paincore.explore.players import evenly_spaced, player, player_image
+from paincore.style import PAIN, THIS, new_figure, styled
 
-ROLLOUT = "rollout"  # in the list of layers, where None would read as nothing chosen
-
-
-class Reading(NamedTuple):
-    """How attention is read: `layer` None is rollout, where `head` is the fusion of heads; else
-    `head` is a head's number or the fusion of them all. `discard` is the rollout's."""
-
-    layer: int | None = None
-    head: str = "mean"
-    discard: float = 0.0
-
-    def __str__(self) -> str:
-        if self.layer is None:
-            return f"rollout, {self.head} of heads"
-        return f"layer {self.layer}, " + (
-            f"{self.head} of heads" if self.head in FUSIONS else f"head {self.head}"
-        )
+ROLLOUT = "rollout"
 
 
-def attention_map(explained: Explained, number: int, reading: Reading) -> np.ndarray:
-    """The map (F, P, P) of one sample, from 0 at its least value to 1 at its greatest.
+def attention_map(
+    explained: Explained, number: int, layer: int | str, heads: str, discard: float = 0.0
+) -> np.ndarray:
+    """The map (F, P, P) of one sample, from 0 at its lowest value to 1 at its highest.
 
-    Raises AttentionError for a layer, head or discard that there is not.
+    `layer` is a number or "rollout", which takes all heads; `heads` is one of `FUSIONS` or a head's
+    number. `discard` is the rollout's. Raises AttentionError for a layer, head or discard that
+    there is not.
     """
     frames, model = explained.frames(np.array([number])), explained.model
-    if reading.layer is None:
-        row = rollout(model, frames, reading.head, discard=reading.discard)
-    elif reading.head in FUSIONS:
-        row = fuse(cls_attention(model, frames, reading.layer), reading.head)
+    if layer == ROLLOUT:
+        values = rollout(model, frames, heads, discard=discard)
+    elif heads in FUSIONS:
+        values = fuse(cls_attention(model, frames, layer), heads)
     else:
-        row = cls_attention(model, frames, reading.layer, [int(reading.head)])[:, 0]
-    return scaled(to_maps(row, model))[0]
+        values = cls_attention(model, frames, layer, [int(heads)])[:, 0]
+    return scaled(to_maps(values, model))[0]
 
 
 @styled
-def attention_figure(
-    corpus: Corpus,
-    explained: Explained,
-    number: int,
-    reading: Reading,
-    threshold: float = THRESHOLD,
-) -> Figure:
-    """A sample with its map, and PSPI and predicted probability of its whole sequence.
+def course_figure(
+    corpus, title: str, subject: str, face: np.ndarray, values: np.ndarray, course: pd.DataFrame,
+    now: float, threshold: float = THRESHOLD,
+) -> Figure:  # fmt: skip
+    """A face with its map, coloured from `threshold` on; at the right each column of `course` over
+    its index, with a line at `now`.
 
-    `number` is the sample's, as in `Explained`; the map is coloured from `threshold` on. Chapter 08
-    and, frame by frame, chapter 07.
+    `corpus` has the manifest entry whose rules hold for the subject's face.
     """
-    samples = explained.samples
-    own = samples.iloc[number]
-    sequence = samples[samples["sequence"] == own["sequence"]]
-    title = f"{own['sequence']}, frame {own['frame']}"
     figure = new_figure(corpus.dataset, title, 3.0)
-    grid = figure.add_gridspec(2, 2, width_ratios=(1, 1.4))
-    axes = figure.add_subplot(grid[:, 0])
+    grid = figure.add_gridspec(len(course.columns), 2, width_ratios=(1, 1.4))
+    axes, norm = figure.add_subplot(grid[:, 0]), Normalize(threshold, 1)
     axes.set_axis_off()
-    norm = Normalize(threshold, 1)
-    values = above(attention_map(explained, number, reading), threshold)
-    face = tiled(explained.store.images[explained.rows[number]])
-    overlay(axes, corpus, face, own["subject"], values, norm)
-    axes.set_title(str(reading), color=MUTED, fontsize=8)
-    figure.colorbar(
-        matplotlib.cm.ScalarMappable(norm, COLOURS),
-        ax=axes,
-        shrink=0.7,
-        pad=0.02,
-        ticks=(threshold, 1),
-        label="of the sample's range",
-    )
-    panels = [figure.add_subplot(grid[row, 1]) for row in range(2)]
-    draw_course(panels, sequence, own["frame"])
+    overlay(axes, corpus, face, subject, above(values, threshold), norm)
+    scale, ticks = ScalarMappable(norm, COLOURS), (threshold, 1)
+    figure.colorbar(scale, ax=axes, shrink=0.7, ticks=ticks, label="attention, min-max")
+    for row, (name, over_time) in enumerate(course.items()):
+        axes = figure.add_subplot(grid[row, 1])
+        axes.plot(over_time, ".-", color=PAIN if name == "PSPI" else THIS, lw=1.3, ms=3)
+        axes.axvline(now, color="black", lw=1)
+        top = max(4, 1.1 * over_time.max()) if name == "PSPI" else 1
+        axes.set(ylabel=name, ylim=(0, top))
+    axes.set_xlabel(course.index.name)
     return figure
 
 
-def draw_course(panels: Sequence[Axes], sequence: pd.DataFrame, now: int) -> None:
-    """PSPI above and predicted probability below, over the frames of a sequence; a line at `now`.
-
-    `sequence` has the columns frame, pspi, pain and probability.
-    """
-    pspi, probability = panels
-    pspi.fill_between(sequence["frame"], sequence["pspi"], step="mid", color=PAIN, alpha=0.35)
-    pspi.set(ylabel="PSPI", ylim=(0, max(4, sequence["pspi"].max() * 1.1)))
-    probability.plot(sequence["frame"], sequence["probability"], color=THIS, lw=1.3)
-    probability.axhline(0.5, color=MUTED, lw=0.6, linestyle="--")
-    probability.set(ylabel="probability", xlabel="frame", ylim=(0, 1), yticks=(0, 0.5, 1))
-    pspi.tick_params(labelbottom=False)
-    for axes in panels:
-        axes.axvline(now, color="black", lw=1)
-        axes.set_xlim(sequence["frame"].min(), sequence["frame"].max())
-        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-    pspi.yaxis.set_major_locator(MaxNLocator(3, integer=True))
-
-
-def sample_sentence(explained: Explained, number: int, reading: Reading) -> str:
-    """The sample, its label and prediction, and what its map is of."""
-    own = explained.samples.iloc[number]
-    return (
-        f"{own['subject']}, fold {own['fold']}, frame {own['frame']}: PSPI {own['pspi']:.0f}, "
-        f"probability of pain {own['probability']:.2f}. The map: {reading}."
-    )
+def sample_shown(
+    corpus: Corpus, explained: Explained, number: int, layer: int | str = ROLLOUT,
+    heads: str = "max", discard: float = 0.0, threshold: float = THRESHOLD,
+) -> Shown:  # fmt: skip
+    """A test sample: what is known of it, and its map beside PSPI and prediction along its
+    sequence."""
+    samples, own = explained.samples, explained.samples.iloc[number]
+    values = attention_map(explained, number, layer, heads, discard)
+    course = samples[samples["sequence"] == own["sequence"]].set_index("frame")
+    course = course[["pspi", "probability"]].rename(columns={"pspi": "PSPI"})
+    face = tiled(explained.store.images[explained.rows[number]])
+    title = f"{own['sequence']}, frame {own['frame']}; layer: {layer}, heads: {heads}"
+    text = f"{title}; PSPI {own['pspi']:.0f}, probability of pain {own['probability']:.2f}"
+    figure = partial(course_figure, corpus, title, own["subject"], face, values, course,
+                     own["frame"], threshold)  # fmt: skip
+    return Shown(text, figure, len(course))
 
 
 def watch_attention(corpus: Corpus, telling: Telling | None, most: int = 36) -> ipywidgets.VBox:
-    """For the rendered book: the sequence of a telling sample, as the paper's Figure 10 reads it.
-
-    `telling` is `attention_measures.telling_sample`; up to `most` evenly spaced samples. Chapter
-    07.
-    """
+    """For the rendered book: rollout along the sequence of a sample, as the paper's Figure 10 reads
+    it; up to `most` evenly spaced samples."""
     if telling is None:
         return ipywidgets.VBox([ipywidgets.Label(NO_SAMPLE)])
-    explained, samples = telling.explained, telling.explained.samples
+    samples = telling.explained.samples
     own = samples[samples["sequence"] == samples["sequence"].iloc[telling.number]]
-    reading, pictures, shown = Reading(None, "max"), [], spread(own, most).index
-    for number in shown:
-        figure = attention_figure(corpus, explained, number, reading)
-        words = sample_sentence(explained, number, reading)
-        pictures.append(picture_of(figure, corpus.dataset, words))
-    return player(pictures, "sample", int(np.argmin(abs(shown - telling.number))))
+    numbers = evenly_spaced(own, most).index
+    shown = [sample_shown(corpus, telling.explained, number) for number in numbers]
+    images = [player_image(one.render(), corpus.dataset, one.text) for one in shown]
+    return player(images, "sample", int(np.argmin(abs(numbers - telling.number))))
 
 
 def explore_attention(corpus: Corpus, models: Sequence[Explained]) -> Explorer:
     """Any test sample of any fold: which layer and head, or rollout, and from where on to colour.
 
-    `models` are the folds of one configuration; who is chosen decides which of them is asked, that
-    which has not seen this person. Chapter 08.
+    `models` are the folds of one configuration; each person is shown by the model that was tested
+    on them.
     """
-    of = {s: one for one in models for s in one.run.predictions["subject"].unique()}
-    samples = pd.concat([one.run.predictions[["subject", "sequence"]] for one in models])
-    subject, sequence = sequence_choice(samples)
-    layers = len(models[0].model.encoder.layers)
-    heads = models[0].model.encoder.config.num_attention_heads
-    controls = {
-        "subject": subject,
-        "sequence": sequence,
-        "place": slider("sample", 0, 1, 1, 0),
-        "layer": choice("layer", [ROLLOUT, *range(layers)]),
-        "head": choice("heads", [*FUSIONS, *map(str, range(heads))]),
-        "discard": slider("rollout drops", 0.0, 0.95, 0.05, 0.0),
-        "threshold": slider("coloured from", 0.0, 0.95, 0.05, THRESHOLD),
+    model_of = {s: one for one in models for s in one.run.predictions["subject"].unique()}
+    encoder = models[0].model.encoder
+    controls = sequence_controls(pd.concat([one.run.predictions for one in models])) | {
+        "layer": choice("layer", [ROLLOUT, *range(len(encoder.layers))]),
+        "heads": choice("heads", [*FUSIONS, *map(str, range(encoder.config.num_attention_heads))]),
+        "discard": slider("rollout drops", 0, 0.95, 0.05, 0),
+        "threshold": slider("coloured from", 0, 0.95, 0.05, THRESHOLD),
     }
 
-    def numbers(subject: str, sequence: str) -> np.ndarray:
-        predictions = of[subject].run.predictions
-        own = (predictions["subject"] == subject) & (predictions["sequence"] == sequence)
-        return np.flatnonzero(own)
+    def show(subject: str, sequence: str, place: int, **reading) -> Shown:
+        numbers = np.flatnonzero(model_of[subject].samples["sequence"] == sequence)
+        number = int(numbers[min(place, len(numbers) - 1)])
+        return sample_shown(corpus, model_of[subject], number, **reading)
 
-    def fit(change=None) -> None:
-        controls["place"].max = max(0, len(numbers(subject.value, sequence.value)) - 1)
-
-    fit()
-    sequence.observe(fit, "value")
-
-    def asked(state: dict) -> tuple[Explained, int, Reading]:
-        if state["subject"] not in of:
-            raise ExplanationError(f"{state['subject']} is tested by none of these models.")
-        explained, found = of[state["subject"]], numbers(state["subject"], state["sequence"])
-        if not len(found):
-            raise ExplanationError(f"{state['subject']} has no sample in {state['sequence']}.")
-        layer = None if state["layer"] == ROLLOUT else state["layer"]
-        reading = Reading(layer, state["head"], state["discard"])
-        if reading.layer is None and reading.head not in FUSIONS:
-            raise ExplanationError("Rollout takes all heads: choose mean, max or min, or a layer.")
-        return explained, int(found[min(state["place"], len(found) - 1)]), reading
-
-    def draw(**state) -> Figure:
-        return attention_figure(corpus, *asked(state), state["threshold"])
-
-    def say(**state) -> str:
-        return sample_sentence(*asked(state))
-
-    rest = [c for name, c in controls.items() if name not in ("subject", "sequence", "place")]
-    row = ipywidgets.Layout(flex_flow="row wrap")
-    arranged = ipywidgets.VBox(
-        [ipywidgets.Box([subject, sequence], layout=row), played(controls["place"]),
-         ipywidgets.Box(rest, layout=row)]
-    )  # fmt: skip
-    return Explorer(controls, draw, say, arranged=arranged)
+    return Explorer(controls, show)

@@ -1,12 +1,8 @@
-"""A synthetic face that redraws while its sliders move: action units, person, pose and light.
-
-Chapter 08.
-"""
+"""A synthetic face that follows its sliders: action units, person, pose and light."""
 
 from functools import lru_cache
 
 import cv2
-import ipywidgets
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -14,148 +10,78 @@ from paincore.attention.explained import Explained, probabilities
 from paincore.attention.redrawing import shrunk
 from paincore.data import facs
 from paincore.data.facs import LID_AUS, PSPI_AUS
-from paincore.explore.explorer import Explorer, slider
+from paincore.explore.explorer import Explorer, Shown, slider
 from paincore.manifest import dataset_named
-from paincore.registration.backends import TAKE_LANDMARKS, Backend, load_backend
+from paincore.registration.backends import TAKE_LANDMARKS, load_backend
 from paincore.registration.faces import Face, Picture, find_faces
 from paincore.style import MUTED, new_figure, show_face, styled
 from synthpain.avatar import PEOPLE, SIDE, draw_face, landmarks_of
-from synthpain.behaviour import DRAWN, HALF_CLOSED
+from synthpain.behaviour import DRAWN
 from synthpain.head import View
 
-POSE = {"yaw": 60, "pitch": 40, "roll": 30}  # degrees, to both sides
-LIGHT = {"light_yaw": 80, "light_pitch": 80}
-NOTHING = np.full((SIDE, SIDE, 3), 241, np.uint8)
+ANGLES = {"yaw": 60, "pitch": 40, "roll": 30, "light_yaw": 80, "light_pitch": 80}  # ± degrees
+NO_VIEW = np.full((SIDE, SIDE, 3), 241, np.uint8)
+backend_named = lru_cache(load_backend)
 
 
-def coded(**state: float) -> dict[str, int]:
-    """What a coder would write down of the action units of PSPI: whole intensities, lids shut or
-    not."""
-    return {
-        f"au{au}": int(state[f"au{au}"] >= HALF_CLOSED)
-        if au in LID_AUS
-        else int(np.round(state[f"au{au}"]))
-        for au in PSPI_AUS
-    }
+def register_face(explained: Explained, state: dict[str, float]) -> Face:
+    """The face of a state, registered as the model's training data were.
 
-
-@lru_cache(maxsize=16)
-def register_face(backend: str, size: int, **state: float) -> Face:
-    """The face of a state as `backend` registers it, its view `size` pixels square.
-
-    A backend that looks at landmarks gets those of the drawn face, as a corpus has them. Raises
+    A backend that looks at landmarks gets those of the rendered face, as a corpus has them. Raises
     AssetError or CheckpointError where the backend's files are missing.
     """
-    landmarks = landmarks_of(**state) if backend in TAKE_LANDMARKS else None
-    picture = Picture("the face of the sliders", draw_face(**state), landmarks)
-    (face,) = find_faces([picture], _backend(backend), size)
-    return face
-
-
-def registered_for(explained: Explained | None, state: dict[str, float]) -> Face:
-    """The face of a state as the model's training data were registered; without a model, as the
-    landmarker does."""
-    if explained is None:
-        return register_face("landmarker", SIDE, **state)
     meta = explained.store.meta
-    return register_face(meta["backend"], meta["size"], **state)
+    landmarks = landmarks_of(**state) if meta["backend"] in TAKE_LANDMARKS else None
+    image = Picture("the face of the sliders", draw_face(**state), landmarks)
+    return find_faces([image], backend_named(meta["backend"]), meta["size"])[0]
 
 
 def pain_probability(explained: Explained, view: np.ndarray) -> float:
-    """What a model says to one registered view (S, S, 3); ViViT gets it four times."""
-    small = shrunk(view, explained.model.image_size)
-    frames = np.stack([small] * explained.model.frames)[None]
-    return float(probabilities(explained.model, frames)[0])
+    """The model's probability of pain for one registered view (S, S, 3), which ViViT gets four
+    times."""
+    frames = [shrunk(view, explained.model.image_size)] * explained.model.frames
+    return float(probabilities(explained.model, np.stack(frames)[None])[0])
 
 
-@lru_cache
-def _backend(name: str) -> Backend:
-    return load_backend(name)
+def explore_face(explained: Explained) -> Explorer:
+    """Sliders for a synthetic face; beside it its registered view, below it PSPI and the model's
+    probability of pain."""
 
+    def show(**state: float) -> Shown:
+        face = register_face(explained, state)
+        units = {f"au{au}": round(state[f"au{au}"]) for au in PSPI_AUS}  # as a coder writes them
+        text = (
+            "PSPI {} = AU4 {au4} + max(AU6 {au6}, AU7 {au7}) + max(AU9 {au9}, AU10 {au10}) + "
+            "AU43 {au43}; ".format(int(facs.pspi(**units)), **units)
+        )
+        if face.view is None:
+            view, text = NO_VIEW, text + face.problem
+        else:
+            view = cv2.resize(face.view.image, (SIDE, SIDE))
+            text += f"probability of pain {pain_probability(explained, face.view.image):.2f}"
+        return Shown(text, lambda: np.hstack([face.picture.image, view]))
 
-def explore_face(explained: Explained | None = None) -> Explorer:
-    """Sliders for a synthetic face, its registered view beside it and, with a model, the
-    probability of pain. Chapter 08."""
-
-    def say(**state) -> str:
-        face = registered_for(explained, state)
-        return " ".join([_pspi_sentence(state), _prediction_sentence(face, explained)])
-
-    def draw(**state) -> np.ndarray:
-        face = registered_for(explained, state)
-        view = NOTHING if face.view is None else cv2.resize(face.view.image, (SIDE, SIDE))
-        return np.hstack([face.picture.image, np.full((SIDE, 12, 3), 255, np.uint8), view])
-
-    controls = _controls()
-    return Explorer(controls, draw, say, lambda: still(explained), _arranged(controls))
-
-
-def _pspi_sentence(state: dict) -> str:
-    units = coded(**state)
-    value = int(facs.pspi(**units))
-    return (
-        f"PSPI {value} = AU4 {units['au4']} + the larger of AU6 {units['au6']} and AU7 "
-        f"{units['au7']} + the larger of AU9 {units['au9']} and AU10 {units['au10']} + AU43 "
-        f"{units['au43']}."
-    )
-
-
-def _prediction_sentence(face: Face, explained: Explained | None) -> str:
-    if face.view is None:
-        return f"No registered view: {face.problem}."
-    pose = f"Registered from a yaw of {face.view.yaw:z.0f} degrees."
-    if explained is None:
-        return f"{pose} There is no trained model to ask."
-    probability = pain_probability(explained, face.view.image)
-    fold = explained.run.predictions["fold"].iloc[0]
-    return f"{pose} The model of fold {fold} gives pain a probability of {probability:.2f}."
-
-
-def _controls() -> dict[str, ipywidgets.ValueWidget]:
-    controls = {
-        f"au{au}": slider(f"AU{au}", 0, 1.0 if au in LID_AUS else 5.0, 0.1, 0.0) for au in DRAWN
-    }
+    units = [*PSPI_AUS, *(au for au in DRAWN if au not in PSPI_AUS)]
+    controls = {f"au{au}": slider(f"AU{au}", 0, 1 if au in LID_AUS else 5, 0.1, 0) for au in units}
     controls["person"] = slider("person", 0, PEOPLE - 1, 1, 0)
-    for name, most in POSE.items():
-        controls[name] = slider(f"{name}, degrees", -most, most, 1, 0)
-    defaults = View()
-    for name, most in LIGHT.items():
-        words = name.replace("light_", "light's ")
-        controls[name] = slider(words, -most, most, 1, round(getattr(defaults, name)))
-    controls["light_strength"] = slider("light, directed", 0.0, 1.0, 0.05, defaults.light_strength)
-    return controls
-
-
-def _arranged(controls: dict[str, ipywidgets.ValueWidget]) -> ipywidgets.Widget:
-    """PSPI's action units first, then the others, then everything that is not expression."""
-    of_pspi = [f"au{au}" for au in PSPI_AUS]
-    others = [name for name in controls if name.startswith("au") and name not in of_pspi]
-    rest = [name for name in controls if not name.startswith("au")]
-    titles = {"of PSPI": of_pspi, "other action units": others, "person, pose, light": rest}
-    columns = [
-        ipywidgets.VBox([ipywidgets.HTML(f"<b>{title}</b>"), *(controls[n] for n in names)])
-        for title, names in titles.items()
-    ]
-    return ipywidgets.Box(columns, layout={"flex_flow": "row wrap"})
+    for name, most in ANGLES.items():
+        label = name.replace("_", " ") + ", degrees"
+        controls[name] = slider(label, -most, most, 1, round(getattr(View(), name)))
+    controls["light_strength"] = slider("light strength", 0, 1, 0.05, View().light_strength)
+    return Explorer(controls, show)
 
 
 @styled
-def still(explained: Explained | None = None) -> Figure:
-    """One person at rest and with each of PSPI's action units, as the sliders draw them.
-
-    With a model, what it says to each.
-    """
-    figure = new_figure(dataset_named("synthetic"), "A face of no corpus", 4.1)
-    states = {"at rest": {}} | {
-        f"AU{au}": {f"au{au}": 1.0 if au in LID_AUS else 4.0} for au in PSPI_AUS
-    }
-    row = list(figure.subplots(2, 4).flat)
-    for axes in row:
-        axes.set_axis_off()
-    for axes, (name, state) in zip(row, states.items(), strict=False):
-        picture = draw_face(**state)
-        show_face(axes, picture, dataset_named("synthetic"), "")
-        view = registered_for(explained, state).view if explained else None
-        said = f": {pain_probability(explained, view.image):.2f}" if view else ""
-        axes.set_title(name + said, color=MUTED, fontsize=8)
+def units_figure(explained: Explained) -> Figure:
+    """One person at rest and with each of PSPI's action units, with the model's probability of
+    pain."""
+    dataset = dataset_named("synthetic")
+    figure = new_figure(dataset, "A face of no corpus", 4.1)
+    states = {"at rest": {}}
+    states |= {f"AU{au}": {f"au{au}": 1.0 if au in LID_AUS else 4.0} for au in PSPI_AUS}
+    for place, (name, state) in enumerate(states.items(), start=1):
+        axes, face = figure.add_subplot(2, 4, place), register_face(explained, state)
+        show_face(axes, face.picture.image, dataset, "")
+        score = f": {pain_probability(explained, face.view.image):.2f}" if face.view else ""
+        axes.set_title(name + score, color=MUTED, fontsize=8)
     return figure

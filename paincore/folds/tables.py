@@ -14,6 +14,7 @@ TITLES = {
     "balanced": "balanced",
     "leave_one_subject_out": "leave one subject out",
     "random_frames": "random frames",
+    "moved": "moved by hand",
 }
 """How figures and tables call a design."""
 

@@ -148,9 +148,9 @@ DRIVEN = {
     "face": (".noUi-handle >> nth=0", "ArrowRight"),
     "registration": (".noUi-handle >> nth=0", "ArrowRight"),
     "folds": (".noUi-handle >> nth=0", "ArrowRight"),
-    "ablations": ("select >> nth=3", "ArrowDown"),
+    "ablations": ("select >> nth=1", "ArrowDown"),
     "attention": (".noUi-handle >> nth=0", "ArrowRight"),
-    "film": (".noUi-handle >> nth=1", "ArrowRight"),
+    "video": (".noUi-handle >> nth=1", "ArrowRight"),
 }
 
 
