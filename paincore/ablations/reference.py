@@ -20,7 +20,7 @@ import pandas as pd
 from paincore import PaincoreError
 from paincore.ablations.search import Ablation
 from paincore.manifest import ROOT
-from paincore.statistics.bootstrap import fold_scores
+from paincore.statistics.scores import fold_scores
 from paincore.training.configuration import MODELS, Configuration
 
 VERSION = 2

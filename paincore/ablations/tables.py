@@ -13,7 +13,8 @@ import pandas as pd
 
 from paincore import paper
 from paincore.ablations.search import STEPS, Ablation
-from paincore.statistics.bootstrap import LEVEL, CorrectedT, always_pain, corrected_t, fold_values
+from paincore.statistics.bootstrap import LEVEL, always_pain, fold_values
+from paincore.statistics.contrast_tests import CorrectedT, corrected_t
 from paincore.style import bracket, from_to, mean_sd, number, scientific, signed
 from paincore.training.configuration import BATCH, MODELS, Configuration
 

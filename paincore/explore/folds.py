@@ -9,9 +9,8 @@ from matplotlib.figure import Figure
 
 from paincore.data.corpus import Corpus
 from paincore.explore.explorer import Explorer, choice, slider
-from paincore.folds.designs import Fold, FoldError, distances
+from paincore.folds.designs import Fold, FoldError, count_by_fold, ranges_over_folds
 from paincore.folds.figures import draw_people
-from paincore.folds.tables import people
 from paincore.style import PAIN, PAPER, THIS, new_figure, styled
 
 
@@ -43,14 +42,15 @@ def moved(frames: pd.DataFrame, folds: Sequence[Fold], tested_in: Mapping[str, i
 
 def distance_sentence(frames: pd.DataFrame, optimum: Sequence[Fold], folds: Sequence[Fold]) -> str:
     """How unevenly the folds share pain frames and frames, and how much more than the optimum."""
-    table = distances(frames, {"balanced": optimum, "moved": folds}).loc["moved"]
+    ranges = ranges_over_folds(frames, {"balanced": optimum, "moved": folds})
+    table, more = ranges.loc["moved"], ranges.loc["moved"] - ranges.loc["balanced"]
     sizes = sorted({len(fold.test_subjects(frames)) for fold in folds})
     people_said = f"{sizes[0]} people" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]} people"
     return (
         f"{people_said} a fold. From the fold with fewest to the one with most: "
-        f"{table['pain']:.0f} pain frames ({table['pain_more']:+z.0f} beside the optimum), "
-        f"{table['frames']:.0f} frames ({table['frames_more']:+z.0f}), "
-        f"{table['share']:.1f} points of pain share ({table['share_more']:+z.1f})."
+        f"{table['pain']:.0f} pain frames ({more['pain']:+z.0f} beside the optimum), "
+        f"{table['frames']:.0f} frames ({more['frames']:+z.0f}), "
+        f"{table['proportion']:.1f} points of pain share ({more['proportion']:+z.1f})."
     )
 
 
@@ -60,7 +60,7 @@ def folds_figure(
 ) -> Figure:
     """Pain frames and frames that each fold tests, the optimum's as dashes; `subject` is marked.
 
-    `table` and `best`, the optimum's, are those of `folds_description.people`. Chapter 08.
+    `table` and `best`, the optimum's, are those of `count_by_fold`. Chapter 08.
     """
     figure = new_figure(corpus.dataset, "Who is tested in which fold", 2.7)
     panels = figure.subplots(1, 2)
@@ -69,9 +69,6 @@ def folds_figure(
         even = best.groupby("fold")[measure].sum()
         axes.hlines(even, even.index - 0.45, even.index + 0.45, color=PAPER, ls="--", lw=1.2)
         totals = table.groupby("fold")[measure].sum()
-        for fold, total in totals.items():
-            axes.annotate(f"{total:,}", (fold, total), (0, 2), textcoords="offset points",
-                          ha="center", fontsize=7.5)  # fmt: skip
         axes.set(xlabel="fold", xticks=list(totals.index), ylim=(0, 1.2 * totals.max()))
         axes.set_yticks([])  # the totals stand on the bars
         axes.set_ylabel({"pain": "pain frames", "frames": "frames"}[measure])
@@ -87,7 +84,7 @@ def explore_folds(corpus: Corpus, frames: pd.DataFrame, folds: Sequence[Fold]) -
     `frames` is the store's table, `folds` those of the design balanced. Chapter 08.
     """
     where = {name: fold.number for fold in folds for name in fold.test_subjects(frames)}
-    now, best = dict(where), people(frames, folds)
+    now, best = dict(where), count_by_fold(frames, folds)
     subject = choice("person", sorted(where))
     fold = slider("is tested in fold", folds[0].number, folds[-1].number, 1, now[subject.value])
 
@@ -95,7 +92,7 @@ def explore_folds(corpus: Corpus, frames: pd.DataFrame, folds: Sequence[Fold]) -
         return distance_sentence(frames, folds, moved(frames, folds, now | {subject: fold}))
 
     def draw(subject: str, fold: int) -> Figure:
-        table = people(frames, moved(frames, folds, now | {subject: fold}))
+        table = count_by_fold(frames, moved(frames, folds, now | {subject: fold}))
         return folds_figure(corpus, table, best, subject)
 
     def still() -> Figure:

@@ -23,7 +23,8 @@ from paincore.folds.designs import Fold
 from paincore.data.frames import KEYS
 from paincore.registration.framestore import FrameStore
 from paincore.registration import registered
-from paincore.statistics.bootstrap import CorrectedT, Difference, corrected_t, difference, holm, on_shared_frames
+from paincore.statistics.bootstrap import Difference, difference, on_shared_frames
+from paincore.statistics.contrast_tests import CorrectedT, corrected_t, holm
 from paincore.training.runs import predictions_of
 from paincore.training.sweep import Sweep
 
@@ -140,7 +141,7 @@ def planned(
 def answer(contrasts: Sequence[Planned], draws: pd.DataFrame) -> list[Contrast]:
     """Each contrast with its interval, its test and its adjusted p. Chapter 06.
 
-    `draws` is `statistics.subject_draws` of all subjects. Nadeau & Bengio 2003; Holm 1979.
+    `draws` is `statistics.resample_subjects` of all subjects. Nadeau & Bengio 2003; Holm 1979.
     """
     found = [_answer(contrast, draws, len(contrasts)) for contrast in contrasts]
     adjusted = holm([np.nan if one.over_folds is None else one.over_folds.p for one in found])

@@ -16,7 +16,8 @@ from paincore.training.configuration import MODELS
 from paincore.results.contrasts import Contrast
 from paincore.style import MUTED, PAPER, THIS, new_figure, styled
 from paincore.results.tables import FAILED, p_value
-from paincore.statistics.bootstrap import LEVEL, Optimism, always_pain, bootstrap, fold_values, interval, pooled_value
+from paincore.statistics.bootstrap import LEVEL, always_pain, bootstrap, fold_values, interval, pooled_value
+from paincore.statistics.optimism import Optimism
 from paincore.training.tables import SHOWN
 from paincore.style import MINUS, number
 

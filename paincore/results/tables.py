@@ -18,7 +18,9 @@ from paincore.folds.designs import Fold
 from paincore.registration.framestore import FrameStore
 from paincore.training.runs import SECONDS
 from paincore.training.samples import CLIP
-from paincore.statistics.bootstrap import LEVEL, CorrectedT, Optimism, bootstrap, difference, fold_values, interval, on_shared_frames, optimism, pooled_value, sd_factors
+from paincore.statistics.bootstrap import LEVEL, bootstrap, difference, fold_values, interval, on_shared_frames, pooled_value
+from paincore.statistics.contrast_tests import CorrectedT, sd_factors
+from paincore.statistics.optimism import Optimism, optimism
 from paincore.training.tables import SHOWN
 from paincore.style import MINUS, bracket, mean_sd, number, signed
 

@@ -24,10 +24,9 @@ from paincore.statistics.bootstrap import (
     bootstrap,
     fold_values,
     interval,
-    pooled_scores,
     pooled_value,
-    seeds_of,
 )
+from paincore.statistics.scores import pooled_scores, seeds_of
 from paincore.style import MUTED, PAIN, PAPER, THIS, new_figure, number, sentence_instead, styled
 from paincore.training.configuration import BATCH
 from paincore.training.tables import NOT_COMPARED, SHOWN

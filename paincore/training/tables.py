@@ -21,15 +21,13 @@ from paincore.statistics.bootstrap import (
     always_pain,
     bootstrap,
     difference,
-    fold_scores,
     fold_values,
     interval,
     on_shared_frames,
-    pooled_scores,
     pooled_value,
-    seeds_of,
 )
-from paincore.style import bracket, from_to, mean_sd, number, scientific, signed
+from paincore.statistics.scores import fold_scores, pooled_scores, seeds_of
+from paincore.style import bracket, from_to, mean_sd, number, scientific, signed, verdict
 from paincore.training import samples as sampling
 from paincore.training import vit
 from paincore.training.backbones import load_encoder
@@ -295,7 +293,7 @@ def difference_sentence(
     parts = []
     for score, label in SHOWN.items():
         found = difference(one, other, draws, score)
-        parts.append(f"{label} {_with_spread(found)}: {VERDICTS[found.verdict]}")
+        parts.append(f"{label} {_with_spread(found)}: {VERDICTS[verdict(found.low, found.high)]}")
     return f"{name} less {than}, pooled: {'; '.join(parts)}."
 
 
@@ -335,14 +333,14 @@ def views_sentences(views: dict[tuple[str, str], pd.DataFrame], draws: pd.DataFr
 
 def mark(found: dict[str, Difference]) -> str:
     """Whether what the differences say is the same with each backbone."""
-    verdicts = {each.verdict for each in found.values()}
+    verdicts = {verdict(each.low, each.high) for each in found.values()}
     signs = {np.sign(each.pooled) for each in found.values()}
     if verdicts == {"undecided"}:
         sign = "sign changes with the backbone" if len(signs) > 1 else "sign is the same with all"
         return f"With no backbone the two can be told apart; the {sign}."
     if len(verdicts) == 1:
         return f"With every backbone it is {verdicts.pop()}."
-    said = (f"{VERDICTS[d.verdict]} with `{b}`" for b, d in found.items())
+    said = (f"{VERDICTS[verdict(d.low, d.high)]} with `{b}`" for b, d in found.items())
     return f"By backbone: {', '.join(said)}; whether backbones differ was not tested."
 
 

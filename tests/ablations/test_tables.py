@@ -5,7 +5,7 @@ import pytest
 
 from paincore import paper
 from paincore.ablations import tables as description
-from paincore.statistics.bootstrap import corrected_t
+from paincore.statistics.contrast_tests import corrected_t
 from paincore.style import MINUS
 from tests.ablations.test_search import search
 

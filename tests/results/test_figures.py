@@ -8,14 +8,14 @@ from paincore.results import figures as results_figures
 from paincore.results.contrasts import Contrast, Planned, answer
 from paincore.manifest import dataset_named
 from paincore.results.tables import p_value
-from paincore.statistics.bootstrap import fold_values, pooled_value, subject_draws
+from paincore.statistics.bootstrap import fold_values, pooled_value, resample_subjects
 from tests.helpers.predicted import predictions
 from tests.data.test_figures import texts
 from tests.results.test_tables import LUCK
 
 SYNTHETIC, FILMS = (SimpleNamespace(dataset=dataset_named(name)) for name in ("synthetic", "unbc"))
 GOOD, BAD = (predictions(folds=5, subjects=5, signal=signal) for signal in (4.0, 0.0))
-DRAWS = subject_draws(GOOD, count=200)
+DRAWS = resample_subjects(GOOD, count=200)
 MODELS = {"ViT-1": GOOD, "ViViT-1": BAD, "ViViT-2": None}
 MISSING = Contrast("clips", "x", "y", 0, None, None, np.nan)
 

@@ -10,7 +10,9 @@ from paincore.training.configuration import configure
 from paincore.results.contrasts import Contrast, Planned, answer
 from paincore.ablations.search import Nested, choose_nested
 from paincore.folds.designs import Fold
-from paincore.statistics.bootstrap import CorrectedT, Difference, Optimism, optimism, subject_draws
+from paincore.statistics.bootstrap import Difference, resample_subjects
+from paincore.statistics.contrast_tests import CorrectedT
+from paincore.statistics.optimism import Optimism, optimism
 from paincore.style import MINUS
 from tests.helpers.predicted import predictions
 from tests.ablations.test_search import MadeUp, peak, search
@@ -44,7 +46,7 @@ def plain(table: pd.DataFrame) -> pd.DataFrame:
 def table() -> pd.DataFrame:
     models = {"ViT-1": known(), "ViViT-1": known(), "ViViT-2": None}
     baselines = {"always pain": known().assign(probability=1.0)}
-    draws = subject_draws(known(), count=200)
+    draws = resample_subjects(known(), count=200)
     here = {"data": "made up (this run, profile smoke)", "protocol": "2 folds, 4 subjects"}
     return plain(description.table_1(here, "landmarker", CHOSEN, models, baselines, draws))
 
@@ -142,7 +144,7 @@ def test_a_test_of_one_fold_is_not_made_up_and_equal_models_are_not_called_diffe
     one_fold = table.assign(pain=table["pain"] & (table["fold"] == 1))
     other = one_fold.assign(probability=1 - one_fold["probability"])
     pairs = [Planned("a", "b", "c", one_fold, other), Planned("a", "b", "c", table, table)]
-    single, equal = answer(pairs, subject_draws(table, count=100))
+    single, equal = answer(pairs, resample_subjects(table, count=100))
     assert "Fewer than two folds" in description.contrast_sentence(single)
     assert "not called different" in description.contrast_sentence(equal)
     rows = description.contrasts_table([single, equal])
@@ -192,7 +194,7 @@ def test_all_that_was_trained_can_be_chosen_under_its_settings():
         return "failed" if one.sam else peak(6, 2e-5)(one, fold, seed)
 
     found = search(hits, ["vit"], folds=5)["vit"]
-    draws = subject_draws(next(iter(found.predictions.values())), count=200)
+    draws = resample_subjects(next(iter(found.predictions.values())), count=200)
     one = description.chosen_among(found, draws)
     assert one.chosen == "6 layers, 2e-5"
     assert len(one.shares) == 13
@@ -229,7 +231,7 @@ def test_nested_choice_is_priced_by_its_trainings_and_the_seconds_of_the_search(
 
 def test_nested_choice_is_told_or_that_it_was_not_asked_for():
     table = known()
-    draws = subject_draws(table, count=50)
+    draws = resample_subjects(table, count=50)
     assert "not asked for" in description.nested_sentences({}, draws)
     found = Nested({1: CHOSEN["ViT-1"], 2: configure()}, {}, table)
     said = description.nested_sentences({"vit": found}, draws)
@@ -245,7 +247,7 @@ def test_findings_hold_each_model_baseline_contrast_and_choice():
         {"66 landmarks": good, "chance": good},
         [contrast(0.1, 0.03)],
         {"vit": LUCK},
-        subject_draws(good, count=100),
+        resample_subjects(good, count=100),
     )
     said = description.findings(*given, synthetic=False)
     starts = [line.split(":")[0] for line in said.splitlines()]

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from paincore.manifest import dataset_named
-from paincore.statistics.bootstrap import subject_draws
+from paincore.statistics.bootstrap import resample_subjects
 from paincore.training import figures as training_figures
 from paincore.training.comparison import VIEWS
 from tests.data.test_figures import is_sentence, texts
@@ -28,7 +28,7 @@ def histories() -> pd.DataFrame:
 
 def all_figures(corpus) -> dict:
     table = predictions()
-    tested, draws = {"ViT": table, "ViViT": table}, subject_draws(table, count=50)
+    tested, draws = {"ViT": table, "ViViT": table}, resample_subjects(table, count=50)
     shares = pd.DataFrame(
         {"fold": [1, 2], "samples": 9, "trained": 20.0, "drawn": 50.0, "tested": 30.0}
     )
@@ -106,7 +106,9 @@ def test_probabilities_that_are_right_lie_on_the_diagonal():
 
 def test_an_arm_shows_each_fold_and_the_pooled_score_within_its_interval():
     table = predictions(folds=5, subjects=5, signal=2.0)
-    figure = training_figures.compared(SYNTHETIC, "Beside", {"ViT": table}, subject_draws(table))
+    figure = training_figures.compared(
+        SYNTHETIC, "Beside", {"ViT": table}, resample_subjects(table)
+    )
     for axes in figure.axes:
         ends, pooled, folds = (line.get_xdata() for line in axes.lines[:3])
         assert ends[0] < pooled[0] < ends[1]

@@ -7,7 +7,7 @@ import pytest
 
 from paincore.folds.designs import Fold
 from paincore.registration.framestore import FrameStore
-from paincore.statistics.bootstrap import Difference, subject_draws
+from paincore.statistics.bootstrap import Difference, resample_subjects
 from paincore.style import MINUS
 from paincore.training import tables as description
 from paincore.training.comparison import VIEWS
@@ -140,10 +140,10 @@ def known() -> pd.DataFrame:
 
 def test_scores_are_printed_by_fold_over_folds_and_pooled_with_an_interval():
     table = known()
-    rows = description.scores_table({"ViT": table}, subject_draws(table)).set_index("fold")
+    rows = description.scores_table({"ViT": table}, resample_subjects(table)).set_index("fold")
     assert rows["F1"].tolist() == ["1.00", "0.50", "0.75 ± 0.35", "0.75 [0.75, 0.75]"]
     assert rows.loc[["1", "pooled"], "pain"].tolist() == ["4 of 8", "8 of 16"]
-    row = description.comparison_table({"x": table}, subject_draws(table)).iloc[0]
+    row = description.comparison_table({"x": table}, resample_subjects(table)).iloc[0]
     assert row["F1, folds"] == "0.75 ± 0.35"
     assert row["F1, pooled"] == "0.75 [0.75, 0.75]"
 
@@ -151,7 +151,7 @@ def test_scores_are_printed_by_fold_over_folds_and_pooled_with_an_interval():
 def test_a_score_that_is_not_defined_is_a_dash():
     table = known()
     table.loc[table["fold"] == 2, "pain"] = False
-    rows = description.scores_table({"ViT": table}, subject_draws(table)).set_index("fold")
+    rows = description.scores_table({"ViT": table}, resample_subjects(table)).set_index("fold")
     assert rows.loc["2", ["F1", "AUC", "recall"]].tolist() == ["-", "-", "-"]
     assert rows.loc["mean ± sd", "F1"] == "1.00 ± -"
     assert description.number(-0.314) == f"{MINUS}0.31"
@@ -176,7 +176,7 @@ def test_the_margin_over_always_pain_flips_with_the_predictions():
 def test_a_difference_flips_its_sign_and_its_word():
     good, bad = predictions(signal=4.0), predictions(signal=0.0, seed=1)
     bad["pain"] = good["pain"]
-    draws = subject_draws(good)
+    draws = resample_subjects(good)
     up = description.difference_sentence("one", "two", good, bad, draws)
     down = description.difference_sentence("one", "two", bad, good, draws)
     assert re.search(r"AUC \+0\.\d\d \[\+.*: higher\.", up)
@@ -185,7 +185,7 @@ def test_a_difference_flips_its_sign_and_its_word():
 
 def test_two_that_do_not_differ_are_not_told_apart():
     table = predictions()
-    sentence = description.difference_sentence("one", "two", table, table, subject_draws(table))
+    sentence = description.difference_sentence("one", "two", table, table, resample_subjects(table))
     assert sentence.count("+0.00 [+0.00, +0.00], by fold from +0.00 to +0.00: not told apart") == 2
 
 
@@ -218,7 +218,7 @@ def test_views_are_compared_for_each_backbone_by_both_scores():
     frontal, crop = VIEWS
     views = {("movement", frontal): good, ("movement", crop): bad}
     views |= {("general", frontal): bad, ("general", crop): good}
-    by_f1, by_auc, *above = description.views_sentences(views, subject_draws(good))
+    by_f1, by_auc, *above = description.views_sentences(views, resample_subjects(good))
     for sentence in (by_f1, by_auc, *above):
         assert "whether backbones differ was not tested" in sentence
     assert "higher with `movement`, lower with `general`" in by_auc
@@ -230,8 +230,8 @@ def test_views_are_compared_for_each_backbone_by_both_scores():
 
 def test_a_control_that_learned_something_is_not_passed_over():
     nothing, something = predictions(signal=0.0, seed=3), predictions(signal=4.0)
-    assert "0.5 lies within" in description.control_sentence(nothing, subject_draws(nothing))
-    sentence = description.control_sentence(something, subject_draws(something))
+    assert "0.5 lies within" in description.control_sentence(nothing, resample_subjects(nothing))
+    sentence = description.control_sentence(something, resample_subjects(something))
     assert "**0.5 lies outside**" in sentence
 
 
@@ -247,7 +247,7 @@ def test_probabilities_are_told_raw_and_corrected():
 
 def test_findings_say_what_was_not_compared_and_name_each_baseline():
     table = predictions(folds=5, subjects=5)
-    draws = subject_draws(table)
+    draws = resample_subjects(table)
     tested = {"ViT": table, "ViViT": table}
     said = description.findings(tested, {"landmarks": table}, None, table, draws)
     assert description.NOT_COMPARED in said
@@ -263,7 +263,7 @@ def test_findings_say_what_was_not_compared_and_name_each_baseline():
 def test_a_second_seed_with_the_same_predictions_changes_no_finding():
     table = predictions(folds=5, subjects=5)
     twice = pd.concat([table.assign(seed=0), table.assign(seed=1)], ignore_index=True)
-    draws = subject_draws(table)
+    draws = resample_subjects(table)
     one, two = (
         description.findings({"ViT": part, "ViViT": part}, {"landmarks": table}, None, part, draws)
         for part in (table, twice)
