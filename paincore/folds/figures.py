@@ -57,7 +57,7 @@ def draw_people(axes: Axes, counts: pd.DataFrame, measure: str, colour: str) -> 
         label = axes.annotate(f"{total:,}", (fold, total), (0, 2), textcoords="offset points")
         label.set(ha="center", fontsize=7.5, bbox={"fc": "white", "ec": "none", "pad": 0.6})
     axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.margins(y=0.25)
+    axes.set_ylim(0, max(axes.get_ylim()[1], 1.3 * totals.max()))
 
 
 @style.styled
