@@ -17,7 +17,7 @@ import pandas as pd
 from paincore import PaincoreError, paper
 from paincore.folds.designs import Fold
 from paincore.registration.store import FrameStore
-from paincore.statistics.bootstrap import fold_scores
+from paincore.statistics.scores import fold_scores
 from paincore.training.configuration import Configuration
 from paincore.training.runs import Run, predictions_of
 from paincore.training.sweep import Failure, Sweep

@@ -12,7 +12,8 @@ import pandas as pd
 
 from paincore import paper
 from paincore.ablations.search import Ablation
-from paincore.statistics.bootstrap import always_pain, corrected_t, fold_values
+from paincore.statistics.bootstrap import always_pain, fold_values
+from paincore.statistics.contrast_tests import corrected_t
 from paincore.style import Finding, bracket, from_to, mean_sd, number, scientific, signed, verdict
 from paincore.training.configuration import EPOCHS, MODELS, SAM_RHO, Configuration
 

@@ -1,7 +1,7 @@
 """Where attention goes, counted: shares of regions, by head, by action unit, and how heads differ.
 
 Values are first averaged over the samples of a person, then over people, who all count the same;
-intervals are of 95 per cent over draws of people (`statistics.subject_draws`). A ratio is a
+intervals are of 95 per cent over draws of people (`statistics.resample_subjects`). A ratio is a
 region's share of attention over its share of the view: 1 where attention is even. The models of
 different folds are different networks; as all are fine-tuned from one pretrained encoder, a head of
 one number is taken for the same head in all of them, except where heads are compared with one

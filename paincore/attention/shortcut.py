@@ -241,8 +241,8 @@ def finds(
 ) -> pd.DataFrame:
     """Whether maps of `model` lie more on what turning hides than those of `against`.
 
-    `shares` comes from `hidden_shares`, `draws` of subjects from `statistics.subject_draws`. A row
-    for each kind of pictures and method: pictures, method, difference (mean over subjects of the
+    `shares` comes from `hidden_shares`, `draws` of subjects from `resample_subjects`. A row for
+    each kind of pictures and method: pictures, method, difference (mean over subjects of the
     mean share of each), low, high, found (the whole interval is above 0). By chance alone one row
     in 40 is found, so one of 16 (8 methods, 2 kinds of pictures) often is: what counts is a method
     that finds it on both kinds, by a difference larger than that between two models of the clean

@@ -9,7 +9,7 @@ import pandas as pd
 
 from paincore.data.corpus import Corpus
 from paincore.explore.explorer import Explorer, Shown, choice, slider
-from paincore.folds.designs import Fold, FoldError, distances
+from paincore.folds.designs import Fold, FoldError, ranges_over_folds
 from paincore.folds.figures import designs
 
 
@@ -45,8 +45,9 @@ def explore_folds(corpus: Corpus, frames: pd.DataFrame, folds: Sequence[Fold]) -
     def show(subject: str, fold: int) -> Shown:
         by_design = {"balanced": folds, "moved": moved(frames, folds, now | {subject: fold})}
         found = [
-            f"{name}: {row.pain:.0f} pain frames, {row.frames:.0f} frames, {row.share:.1f} % pain"
-            for name, row in distances(frames, by_design).iterrows()
+            f"{name}: {row.pain:.0f} pain frames, {row.frames:.0f} frames, "
+            f"{row.proportion:.1f} % pain"
+            for name, row in ranges_over_folds(frames, by_design).iterrows()
         ]
         text = f"Largest fold − smallest. {'; '.join(found)}"
         return Shown(text, partial(designs, corpus, frames, by_design))

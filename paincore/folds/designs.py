@@ -1,13 +1,15 @@
-"""Folds: which frames a model learns from and which it is tested on (section 3.1 of the paper).
+"""Folds: which frames a model learns from and which frames it is tested on (section 3.1 of the
+paper).
 
 A fold's frames are rows of a frames table: positions, counted from 0, int64, sorted. Only usable
-frames with a pain label enter, and all counts and shares here are of them; a pain share is in per
-cent. Folds are numbered from 1. All designs but `random_frames` test a model on people it has never
-seen. A spread is the largest fold's value less the smallest's.
+frames with a pain label enter, and all counts here are of them. Folds are numbered from 1. All
+designs but `random_frames` test a model on people whom it has never seen. A range is the largest
+fold's value minus the smallest fold's.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -15,20 +17,13 @@ from sklearn.model_selection import StratifiedKFold
 
 from paincore import PaincoreError, paper
 from paincore.data.frames import KEYS
-from paincore.folds.even import most_even_partition
+from paincore.folds.even import FoldError, most_even_partition
 
-MEASURES = ("pain", "frames", "share")
-"""What a design should spread little over its folds, the most important first."""
-
-EXCHANGES = 2  # of two subjects each: the four that the paper's section 3.1 shuffles
-
-
-class FoldError(PaincoreError):
-    """Folds that cannot be made from this table."""
+EXCHANGES = 2  # of two subjects each: the four that section 3.1 of the paper shuffles
 
 
 class LeakageError(PaincoreError):
-    """A fold that tests on somebody or something it was trained on."""
+    """A fold that tests on a person or a frame it was trained on."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,39 +52,60 @@ def make_folds(
 ) -> list[Fold]:
     """The folds of a design over a frames table.
 
-    `design` is a name from `DESIGNS` or "random_frames", which leaks on purpose: frames, stratified
-    by pain, without regard to people. `usable` bool (N,) says which frames a model could be given;
-    None means those whose `state` is ok. `seed` moves "pair_and_shuffle" (subjects with as many
-    pain frames as others) and "random_frames". Raises FoldError for an unknown design, for subjects
-    that the design cannot share out, and for a fold that would be trained on one class only.
-    Section 3.1 of the paper; chapter 03.
+    `design` is a name from `DESIGNS` or "random_frames", which leaks on purpose: it deals frames,
+    stratified by pain, without regard to people. `usable` bool (N,) says which frames a model could
+    be given; None means those whose `state` is ok. `seed` moves "pair_and_shuffle" (subjects with
+    equally many pain frames) and "random_frames". Raises FoldError for an unknown design, for
+    subjects that the design cannot deal equally, and for a fold that would be trained on one class.
     """
-    rows = _entering(frames, usable)
+    usable = frames["state"].eq("ok") if usable is None else usable
+    rows = np.flatnonzero(np.asarray(usable, bool) & frames["pain"].notna().to_numpy())
+    if not len(rows):
+        raise FoldError("no frame of this table is usable and has a pain label. See chapter 02.")
     if design == "random_frames":
-        parts = _random_parts(frames, rows, seed)
+        tests = _random_tests(frames, rows, seed)
     elif design in DESIGNS:
-        counts = _counts(frames, rows)
-        whose = frames["subject"].to_numpy()[rows]
-        parts = [rows[np.isin(whose, group)] for group in DESIGNS[design](counts, seed)]
+        subjects = frames["subject"].to_numpy()[rows]
+        groups = DESIGNS[design](count_by_subject(frames, rows), seed)
+        tests = [rows[np.isin(subjects, group)] for group in groups]
     else:
         known = ", ".join([*DESIGNS, "random_frames"])
         raise FoldError(f"unknown fold design {design!r}; the designs are {known}")
-    folds = [
-        Fold(design, number, np.setdiff1d(rows, test), test)
-        for number, test in enumerate(parts, start=1)
-    ]
+    folds = [Fold(design, k, np.setdiff1d(rows, test), test) for k, test in enumerate(tests, 1)]
     for fold in folds:
-        _check_training(frames, fold)
+        if frames["pain"].iloc[fold.train].nunique() < 2:
+            raise FoldError(
+                f"fold {fold.number} of {design} would be trained on one class, the "
+                f"{len(fold.train)} frames of {_listed(fold.train_subjects(frames))}. Take another "
+                "design or more subjects."
+            )
     return folds
+
+
+def possible_designs(
+    frames: pd.DataFrame, usable: np.ndarray, design: str
+) -> tuple[dict[str, list[Fold]], dict[str, str]]:
+    """The folds of `design` and of each design of five folds, and why some cannot be made.
+
+    The second maps a design's name to the reason. Raises FoldError where `design` is one of them.
+    """
+    made, reasons = {}, {}
+    for name in dict.fromkeys(["published", "pair_and_shuffle", "balanced", design]):
+        try:
+            made[name] = make_folds(frames, name, usable)
+        except FoldError as error:
+            if name == design:
+                raise
+            reasons[name] = str(error)
+    return made, reasons
 
 
 def published(counts: pd.DataFrame, seed: int) -> list[list[str]]:
     """The five lists of the authors' released notebook, in its order; for UNBC-McMaster only.
 
-    `counts` has a row a subject. Raises FoldError naming whom the corpus lacks or has beside them.
+    `counts` is that of `count_by_subject`. Raises FoldError for any other subjects.
     """
-    theirs = {subject for group in paper.RELEASED_FOLDS for subject in group}
-    here = set(counts.index)
+    theirs, here = set(np.concatenate(paper.RELEASED_FOLDS)), set(counts.index)
     if here != theirs:
         raise FoldError(
             "the published folds are lists of UNBC-McMaster's 25 subjects. Of these, "
@@ -100,48 +116,76 @@ def published(counts: pd.DataFrame, seed: int) -> list[list[str]]:
 
 
 def pair_and_shuffle(counts: pd.DataFrame, seed: int) -> list[list[str]]:
-    """The paper's procedure: those with the fewest and the most pain frames are paired, pairs are
-    shared out, and four subjects are exchanged between folds to balance further.
+    """The paper's procedure: `pair` those with the fewest and the most pain frames and deal the
+    pairs to the folds, then `shuffle` four subjects between folds to balance further.
 
-    The rest is inferred, the paper does not say it: subjects with equally many are ordered by a
-    draw from `seed`; pairs are dealt to folds 1 to 5 and back again, the pair with the extremes
-    first, and those of the middle who are left over one by one in the same way; the four are two
-    exchanges of two subjects, each the one after which the spread of pain frames is smallest (the
-    sum of squares where spreads are equal), and left undone where none improves. Raises FoldError
-    for subjects that five folds cannot share out equally.
+    The paper does not say how subjects with equally many pain frames are ordered: here at random by
+    `seed`. Raises FoldError for subjects that five folds cannot share equally.
     """
-    size = _equal_size(counts)
-    draw = np.random.default_rng([seed, *b"pair_and_shuffle"]).permutation(len(counts))
-    order = draw[np.argsort(-counts["pain"].to_numpy()[draw], kind="stable")]
-    pairs = [(order[i], order[-1 - i]) for i in range(size // 2 * paper.FOLDS)]
-    left_over = [(one,) for one in order[len(pairs) : len(order) - len(pairs)]]
+    _check_equal(counts)
+    pain = counts["pain"].to_numpy()
+    mixed = np.random.default_rng([seed, *b"pair_and_shuffle"]).permutation(len(pain))
+    most_first = mixed[np.argsort(-pain[mixed], kind="stable")]
+    return _named(counts, shuffle(pair(most_first), pain))
+
+
+def pair(order: np.ndarray) -> np.ndarray:
+    """Deal pairs of the first and the last in `order`, then of the second and the last but one.
+
+    Pairs go to folds 1 to 5, then 5 to 1, and so on; where a fold holds an odd number of subjects,
+    those in the middle of the order follow one by one. The paper does not give this sequence.
+    `order` (S,) are subjects' numbers. Returns (folds, S / folds).
+    """
+    pairs = len(order) // paper.FOLDS // 2 * paper.FOLDS
+    dealt = [[order[i], order[-1 - i]] for i in range(pairs)]
+    dealt += [[one] for one in order[pairs : len(order) - pairs]]
     folds: list[list[int]] = [[] for _ in range(paper.FOLDS)]
-    for place, together in enumerate(pairs + left_over):
-        lap, step = divmod(place, paper.FOLDS)
-        folds[step if lap % 2 == 0 else -1 - step] += together
-    members = np.array(folds)
-    free = np.ones(len(counts), bool)
+    for turn, subjects in enumerate(dealt):
+        lap, place = divmod(turn, paper.FOLDS)
+        folds[place if lap % 2 == 0 else -1 - place] += subjects
+    return np.array(folds)
+
+
+def shuffle(folds: np.ndarray, pain: np.ndarray) -> np.ndarray:
+    """Exchange two subjects between two folds, twice, with nobody moved twice.
+
+    Each exchange is the one after which the range of pain frames over folds is smallest (where
+    ranges are equal, the sum of squares), and is left out where none improves. The paper does not
+    say which four subjects it shuffles. `folds` (folds, m) holds subjects' numbers, `pain` (S,)
+    counts each subject's pain frames.
+    """
+
+    def unevenness(folds: np.ndarray) -> tuple[int, int]:
+        totals = pain[folds].sum(axis=1)
+        return np.ptp(totals), (totals**2).sum()
+
+    moved: set[int] = set()
     for _ in range(EXCHANGES):
-        members, free = _exchange(members, counts["pain"].to_numpy(), free)
-    return _ordered(counts, members)
+        best = folds
+        for one, other in combinations(np.ndindex(folds.shape), 2):
+            if one[0] != other[0] and not moved & {folds[one], folds[other]}:
+                trial = folds.copy()
+                trial[one], trial[other] = folds[other], folds[one]
+                best = min(best, trial, key=unevenness)
+        moved |= set(folds[best != folds])
+        folds = best
+    return folds
 
 
 def balanced(counts: pd.DataFrame, seed: int) -> list[list[str]]:
-    """The best there is: five subjects each and the smallest spread of pain frames; among those,
-    of frames; among those, of pain share.
+    """The optimum: five folds of equally many subjects and the smallest range of pain frames; among
+    those, of frames; among those, of the proportion of pain. `seed` changes nothing.
 
-    A mixed-integer program, `paincore.folds.even`, which starts from `pair_and_shuffle` with seed 0
-    whatever `seed` is. Raises FoldError for subjects that five folds cannot share out equally,
-    PartitionError where the optimum could not be proven.
+    Raises FoldError for subjects that five folds cannot share equally, and where the optimum is not
+    proven.
     """
-    groups = pair_and_shuffle(counts, 0)
-    start = np.array([counts.index.get_indexer(group) for group in groups])
+    _check_equal(counts)
     frames, pain = counts["frames"].to_numpy(), counts["pain"].to_numpy()
-    return _ordered(counts, most_even_partition(frames, pain, paper.FOLDS, start))
+    return _named(counts, most_even_partition(frames, pain, paper.FOLDS))
 
 
 def leave_one_subject_out(counts: pd.DataFrame, seed: int) -> list[list[str]]:
-    """As many folds as subjects, each tested on one; who shows no pain has a fold too."""
+    """One fold a subject; a subject who shows no pain has a fold too."""
     return [[subject] for subject in counts.index]
 
 
@@ -157,20 +201,23 @@ DESIGNS: dict[str, Callable[[pd.DataFrame, int], list[list[str]]]] = {
 def check_leakage(frames: pd.DataFrame, fold: Fold, clips: np.ndarray | None = None) -> None:
     """Raise LeakageError if a frame or a person is on both sides of a fold.
 
-    `clips` int64 (M, F) are the samples of both sides: rows of their frames, each on the side of
-    its last frame, whose label counts. What a clip shows is on its side too. Called before every
-    training; chapter 03.
+    `clips` int64 (M, F) are the samples of both sides, as rows of their frames. A clip is on the
+    side of its last frame, whose label counts, and so is every frame that it shows.
     """
-    train, test = (_shown(side, clips) for side in (fold.train, fold.test))
+
+    def shown(side: np.ndarray) -> np.ndarray:
+        return side if clips is None else np.union1d(side, clips[np.isin(clips[:, -1], side)])
+
+    train, test = shown(fold.train), shown(fold.test)
     name = f"fold {fold.number} of {fold.design}"
     shared = np.intersect1d(train, test)
     if len(shared):
         frame = "{} {} {}".format(*frames[KEYS].iloc[shared[0]])
         raise LeakageError(
-            f"{name} shares {len(shared)} frames between training and test, such as {frame}. "
+            f"{name} has {len(shared)} frames in both training and test, such as {frame}. "
             "Make folds with make_folds and clips within one sequence."
         )
-    people = sorted({*_names(frames, train)} & {*_names(frames, test)})
+    people = {*_names(frames, train)} & {*_names(frames, test)}
     if people:
         raise LeakageError(
             f"{name} is trained and tested on frames of the same people: {_listed(people)}. "
@@ -178,70 +225,32 @@ def check_leakage(frames: pd.DataFrame, fold: Fold, clips: np.ndarray | None = N
         )
 
 
+def count_by_subject(frames: pd.DataFrame, rows: np.ndarray) -> pd.DataFrame:
+    """`frames` and `pain`, int64: how many of `rows` are each subject's, sorted by name."""
+    pain = frames.iloc[rows].groupby("subject")["pain"]
+    return pain.agg(frames="size", pain="sum").astype("int64")
+
+
+def count_by_fold(frames: pd.DataFrame, folds: Sequence[Fold]) -> pd.DataFrame:
+    """`frames` and `pain` of each person under test, a row each: fold, subject, frames, pain."""
+    counts = {fold.number: count_by_subject(frames, fold.test) for fold in folds}
+    return pd.concat(counts, names=["fold"]).reset_index()
+
+
 def balance(frames: pd.DataFrame, folds: Sequence[Fold]) -> pd.DataFrame:
-    """One row a fold, of its test part: `fold`, `subjects`, `frames`, `pain`, `share`, `note`.
-
-    `share` is the pain frames' in per cent; `note` says where a class is missing, and is empty
-    otherwise. Chapter 03.
+    """One row a fold, of its test part: `fold`, `subjects`, `frames`, `pain`, and `proportion`, the
+    proportion of pain frames in per cent.
     """
-    rows = []
-    for fold in folds:
-        pain = _pain(frames, fold.test)
-        note = "" if 0 < pain.sum() < len(pain) else NOTES[bool(pain.any())]
-        people = len(fold.test_subjects(frames))
-        rows.append((fold.number, people, len(pain), pain.sum(), 100 * pain.mean(), note))
-    return pd.DataFrame(rows, columns=["fold", "subjects", "frames", "pain", "share", "note"])
+    counts = count_by_fold(frames, folds).assign(subjects=1).drop(columns="subject")
+    table = counts.groupby("fold", as_index=False).sum()[["fold", "subjects", "frames", "pain"]]
+    return table.assign(proportion=100 * table["pain"] / table["frames"])
 
 
-NOTES = {
-    False: "no pain frame: no recall, F1 or AUC",
-    True: "every frame is pain: no false positive rate or AUC",
-}
-
-
-def distances(frames: pd.DataFrame, designs: Mapping[str, Sequence[Fold]]) -> pd.DataFrame:
-    """How evenly designs spread pain frames, frames and pain share, and how far from the optimum.
-
-    One row a design: its spreads `pain`, `frames` and `share`; where "balanced" is among them, also
-    `pain_more`, `frames_more` and `share_more`, what they have more than its own. The latter two
-    may be negative: "balanced" puts pain first. Chapter 03.
-    """
-    spreads = pd.DataFrame(
-        {
-            name: balance(frames, folds)[list(MEASURES)].agg(np.ptp)
-            for name, folds in designs.items()
-        }
-    ).T
-    if "balanced" not in designs:
-        return spreads
-    return spreads.join((spreads - spreads.loc["balanced"]).add_suffix("_more"))
-
-
-def _entering(frames: pd.DataFrame, usable: np.ndarray | None) -> np.ndarray:
-    """Rows of the frames that are usable and have a pain label."""
-    usable = (frames["state"] == "ok").to_numpy() if usable is None else np.asarray(usable)
-    if usable.shape != (len(frames),) or usable.dtype != bool:
-        raise FoldError(
-            f"usable is {usable.dtype} {usable.shape}, not bool ({len(frames)},): one value for "
-            "each row of the table"
-        )
-    rows = np.flatnonzero(usable & frames["pain"].notna().to_numpy())
-    if not len(rows):
-        raise FoldError("no frame of this table is usable and has a pain label. See chapter 02.")
-    return rows
-
-
-def _counts(frames: pd.DataFrame, rows: np.ndarray) -> pd.DataFrame:
-    """`frames` and `pain`, int, a row a subject, sorted by name."""
-    table = pd.DataFrame(
-        {"subject": frames["subject"].to_numpy()[rows], "pain": _pain(frames, rows)}
-    )
-    pain = table.groupby("subject")["pain"]
-    return pd.DataFrame({"frames": pain.size(), "pain": pain.sum().astype("int64")})
-
-
-def _pain(frames: pd.DataFrame, rows: np.ndarray) -> np.ndarray:
-    return frames["pain"].iloc[rows].to_numpy(bool)
+def ranges_over_folds(frames: pd.DataFrame, designs: Mapping[str, Sequence[Fold]]) -> pd.DataFrame:
+    """How unevenly designs deal: one row a design, the ranges of `pain`, `frames`, `proportion`."""
+    tables = {design: balance(frames, folds) for design, folds in designs.items()}
+    measures = ["pain", "frames", "proportion"]
+    return pd.DataFrame({name: table[measures].agg(np.ptp) for name, table in tables.items()}).T
 
 
 def _names(frames: pd.DataFrame, rows: np.ndarray) -> list[str]:
@@ -249,56 +258,26 @@ def _names(frames: pd.DataFrame, rows: np.ndarray) -> list[str]:
 
 
 def _listed(names: Sequence[str] | set[str]) -> str:
-    """Names as text, at most five of them."""
-    names = sorted(names)
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return ", ".join(names[:5]) + more if names else "none"
+    return ", ".join(sorted(names)[:5]) + more or "none"
 
 
-def _equal_size(counts: pd.DataFrame) -> int:
-    """Subjects a fold. FoldError if they cannot be shared out equally."""
-    size, over = divmod(len(counts), paper.FOLDS)
-    if over or not size:
+def _check_equal(counts: pd.DataFrame) -> None:
+    if len(counts) % paper.FOLDS:
         raise FoldError(
             f"{len(counts)} subjects with usable, labelled frames ({_listed(counts.index)}) cannot "
-            f"be shared out equally to {paper.FOLDS} folds. Take the design leave_one_subject_out "
+            f"be dealt equally to {paper.FOLDS} folds. Take the design leave_one_subject_out "
             "(make book DESIGN=leave_one_subject_out), or leave subjects out."
         )
-    return size
 
 
-def _exchange(
-    members: np.ndarray, pain: np.ndarray, free: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Folds (F, m) after the best exchange of two `free` subjects, who are then no longer free."""
-    totals = pain[members].sum(1)
-    best, exchange = (np.ptp(totals), (totals**2).sum()), None
-    places = [place for place in np.ndindex(members.shape) if free[members[place]]]
-    for one in places:
-        for other in places:
-            if one[0] >= other[0]:
-                continue
-            after = totals.copy()
-            more = pain[members[other]] - pain[members[one]]
-            after[[one[0], other[0]]] += more, -more
-            if (score := (np.ptp(after), (after**2).sum())) < best:
-                best, exchange = score, (one, other)
-    if exchange is None:
-        return members, free
-    one, other = exchange
-    members, free = members.copy(), free.copy()
-    free[[members[one], members[other]]] = False
-    members[one], members[other] = members[other], members[one]
-    return members, free
+def _named(counts: pd.DataFrame, folds: np.ndarray) -> list[list[str]]:
+    """Names for numbers, sorted within folds, and folds by their first name."""
+    return sorted(sorted(counts.index[group]) for group in folds)
 
 
-def _ordered(counts: pd.DataFrame, members: np.ndarray) -> list[list[str]]:
-    """Names for numbers, sorted within folds, folds by their first name."""
-    return sorted(sorted(counts.index[group]) for group in members)
-
-
-def _random_parts(frames: pd.DataFrame, rows: np.ndarray, seed: int) -> list[np.ndarray]:
-    pain = _pain(frames, rows)
+def _random_tests(frames: pd.DataFrame, rows: np.ndarray, seed: int) -> list[np.ndarray]:
+    pain = frames["pain"].iloc[rows].to_numpy(bool)
     fewest = min(pain.sum(), len(pain) - pain.sum())
     if fewest < paper.FOLDS:
         raise FoldError(
@@ -307,21 +286,3 @@ def _random_parts(frames: pd.DataFrame, rows: np.ndarray, seed: int) -> list[np.
     state = int(np.random.default_rng([seed, *b"random_frames"]).integers(2**32))
     split = StratifiedKFold(paper.FOLDS, shuffle=True, random_state=state).split(rows, pain)
     return [rows[test] for _, test in split]
-
-
-def _check_training(frames: pd.DataFrame, fold: Fold) -> None:
-    pain = _pain(frames, fold.train)
-    if not pain.any() or pain.all():
-        raise FoldError(
-            f"fold {fold.number} of {fold.design} would be trained on {len(pain)} frames "
-            f"{'without' if not pain.any() else 'all of them with'} pain, of "
-            f"{_listed(fold.train_subjects(frames))}: there is nothing to tell apart. Take another "
-            "design or more subjects."
-        )
-
-
-def _shown(side: np.ndarray, clips: np.ndarray | None) -> np.ndarray:
-    """Rows of one side, and of what its clips show."""
-    if clips is None:
-        return side
-    return np.union1d(side, clips[np.isin(clips[:, -1], side)])

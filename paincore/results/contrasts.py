@@ -17,6 +17,7 @@ from paincore import paper
 from paincore.ablations.search import Ablation, best_of
 from paincore.data.frames import KEYS
 from paincore.statistics import bootstrap as statistics
+from paincore.statistics.contrast_tests import CorrectedT, corrected_t, holm
 from paincore.training.comparison import VIEWS, both_views
 from paincore.training.configuration import MODELS, Configuration
 from paincore.training.runs import predictions_of
@@ -34,7 +35,7 @@ class Contrast(NamedTuple):
     title: str
     frames: int
     pooled: statistics.Difference | None
-    over_folds: statistics.CorrectedT | None
+    over_folds: CorrectedT | None
     holm: float
 
 
@@ -93,7 +94,7 @@ def answer(
 ) -> list[Contrast]:
     """Each contrast with its intervals, its test and its adjusted p.
 
-    `resamples` is `subject_draws` of all subjects. Nadeau & Bengio 2003; Holm 1979.
+    `resamples` is `resample_subjects` of all subjects. Nadeau & Bengio 2003; Holm 1979.
     """
     found = []
     for title, sides in planned.items():
@@ -102,7 +103,7 @@ def answer(
             one, other = statistics.on_shared_frames(*sides)
             frames = len(one[KEYS].drop_duplicates())
             pooled = statistics.difference(one, other, resamples, "f1", len(planned))
-            over_folds = statistics.corrected_t(pooled.folds, len(planned))
+            over_folds = corrected_t(pooled.folds, len(planned))
         found.append(Contrast(title, frames, pooled, over_folds, np.nan))
-    p = statistics.holm([one.over_folds.p if one.over_folds else np.nan for one in found])
+    p = holm([one.over_folds.p if one.over_folds else np.nan for one in found])
     return [one._replace(holm=float(each)) for one, each in zip(found, p, strict=True)]

@@ -1,6 +1,6 @@
 """The figures of the results: this run beside the paper's Table 1, planned contrasts, optimism.
 
-Blue is this run, grey the paper. `resamples` is `subject_draws` of all subjects.
+Blue is this run, grey the paper. `resamples` is `resample_subjects` of all subjects.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from paincore import paper
 from paincore.ablations.tables import FAILED_RUN
 from paincore.results.contrasts import Contrast, Predictions
 from paincore.results.tables import p_value
-from paincore.statistics.bootstrap import Optimism
+from paincore.statistics.optimism import Optimism
 from paincore.style import MUTED, PAPER, THIS, draw_interval, new_figure, number, styled
 from paincore.training.configuration import MODELS
 from paincore.training.figures import compared

@@ -1,6 +1,6 @@
 """The tables of the results: this run beside the paper's Table 1, contrasts, optimism.
 
-ViT-1, ViViT-1 and ViViT-2 are `contrasts.counterparts`. `resamples` is `subject_draws` of all
+ViT-1, ViViT-1 and ViViT-2 are `contrasts.counterparts`. `resamples` is `resample_subjects` of all
 subjects.
 """
 
@@ -13,7 +13,8 @@ from paincore import paper
 from paincore.ablations.search import Ablation, Nested
 from paincore.ablations.tables import FAILED_RUN, finding_of, steps_of_epoch, with_interval
 from paincore.results.contrasts import Contrast, Predictions
-from paincore.statistics.bootstrap import Optimism, optimism, sd_factors
+from paincore.statistics.contrast_tests import sd_factors
+from paincore.statistics.optimism import Optimism, optimism
 from paincore.style import Finding, bracket, number, scientific
 from paincore.training.configuration import MODELS, Configuration
 from paincore.training.samples import CLIP_LENGTH

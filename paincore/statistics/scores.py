@@ -35,19 +35,6 @@ from paincore.data.frames import KEYS
 
 PREDICTIONS = ("fold", *KEYS, "pain", "probability", "corrected")
 
-SCORES = {
-    "f1": "F1 of the pain class",
-    "auc": "area under the ROC curve",
-    "average_precision": "average precision",
-    "precision": "share of pain among frames predicted as pain",
-    "recall": "share of pain frames predicted as pain",
-    "false_positive_rate": "share of painless frames predicted as pain",
-    "brier": "mean squared difference of probability and label",
-    "calibration_slope": "1 if probabilities are as extreme as they should be, below 1 if too much",
-    "calibration_intercept": "0 if as much pain is predicted as there is, below 0 if too much",
-}
-"""What `score` computes beside counts, and what it means."""
-
 CLIP = 1e-6  # probabilities of 0 and 1 have no logit
 
 
@@ -139,43 +126,41 @@ def calibration(pain: np.ndarray, probability: np.ndarray) -> tuple[float, float
     return float(slope), float(intercept)
 
 
-def by_fold(predictions: pd.DataFrame, column: str = "probability") -> pd.DataFrame:
-    """`score` of each fold: one row a fold, its number in the column `fold`.
+def seeds_of(predictions: pd.DataFrame) -> list[pd.DataFrame]:
+    """The predictions of each seed; a table without the column `seed` is of one."""
+    if "seed" not in predictions:
+        return [predictions]
+    return [group for _, group in predictions.groupby("seed")]
 
-    `predictions` has the columns `PREDICTIONS`; `column` is which probability is scored. Chapters
-    04 to 06.
+
+def fold_scores(predictions: pd.DataFrame, column: str = "probability") -> pd.DataFrame:
+    """`score` of each fold, averaged over seeds: one row a fold, its number in the column `fold`.
+
+    `predictions` has the columns `PREDICTIONS`; `column` is the probability that is scored.
     """
     rows = [
         {"fold": fold} | score(group["pain"], group[column])
-        for fold, group in predictions.groupby("fold")
+        for part in seeds_of(predictions)
+        for fold, group in part.groupby("fold")
     ]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).groupby("fold", as_index=False).mean()
 
 
-def summary(scores: pd.DataFrame) -> pd.DataFrame:
-    """Mean and sample standard deviation over folds: one row a score, mean, sd and folds.
+def pooled_scores(predictions: pd.DataFrame, column: str = "probability") -> pd.Series:
+    """`score` of the predictions of all folds as one set, averaged over seeds.
 
-    `scores` comes from `by_fold`; `folds` counts those in which a score is defined. The paper's
-    Table 1 prints F1 so, and of AUC the mean. Used by chapters 04 to 06.
+    Raises MetricError if a seed predicts a frame twice, as two runs of one fold do.
     """
-    values = scores[list(SCORES)]
-    table = pd.DataFrame({"mean": values.mean(), "sd": values.std(ddof=1), "folds": values.count()})
-    return table.rename_axis("score")
-
-
-def pooled(predictions: pd.DataFrame, column: str = "probability") -> dict:
-    """`score` of the predictions of all folds as one set.
-
-    Raises MetricError if a frame is predicted twice, as by two runs of one fold. Chapters 04 to 06.
-    """
-    twice = predictions.duplicated(list(KEYS))
-    if twice.any():
-        frame = predictions.loc[twice, list(KEYS)].iloc[0]
-        raise MetricError(
-            f"{int(twice.sum())} frames are predicted more than once, the first is "
-            f"{frame['sequence']} {frame['frame']}: pool one run of each fold."
-        )
-    return score(predictions["pain"], predictions[column])
+    rows = []
+    for part in seeds_of(predictions):
+        twice = part[part.duplicated([*KEYS])]
+        if len(twice):
+            raise MetricError(
+                f"{len(twice)} frames are predicted more than once, the first is "
+                f"{twice['sequence'].iloc[0]} {twice['frame'].iloc[0]}: pool one run of each fold."
+            )
+        rows.append(score(part["pain"], part[column]))
+    return pd.DataFrame(rows).mean()
 
 
 def prior_corrected(

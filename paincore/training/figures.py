@@ -16,15 +16,8 @@ from matplotlib.ticker import MaxNLocator
 from sklearn import metrics
 from sklearn.calibration import CalibrationDisplay
 
-from paincore.statistics.bootstrap import (
-    LEVEL,
-    always_pain,
-    fold_values,
-    pooled_scores,
-    pooled_value,
-    seeds_of,
-)
-from paincore.statistics.scores import called_pain, score
+from paincore.statistics.bootstrap import LEVEL, always_pain, fold_values, pooled_value
+from paincore.statistics.scores import called_pain, pooled_scores, score, seeds_of
 from paincore.style import (
     MUTED,
     PAIN,

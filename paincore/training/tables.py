@@ -13,14 +13,12 @@ from paincore.statistics.bootstrap import (
     always_pain,
     bootstrap,
     difference,
-    fold_scores,
     fold_values,
     interval,
     on_shared_frames,
-    pooled_scores,
     pooled_value,
-    seeds_of,
 )
+from paincore.statistics.scores import fold_scores, pooled_scores, seeds_of
 from paincore.style import (
     MINUS,
     Finding,

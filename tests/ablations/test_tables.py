@@ -3,7 +3,7 @@ import pytest
 
 from paincore import paper
 from paincore.ablations import tables
-from paincore.statistics.bootstrap import corrected_t
+from paincore.statistics.contrast_tests import corrected_t
 from tests.helpers.searched import search
 
 HITS = {1: 10, 2: 8, 3: 6, 4: 4, 5: 2}

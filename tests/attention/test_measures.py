@@ -35,8 +35,7 @@ from paincore.data.corpus import open_corpus
 from paincore.data.frames import KEYS
 from paincore.registration.store import registered
 from paincore.statistics import scores as metrics
-from paincore.statistics import tallies
-from paincore.statistics.bootstrap import subject_draws
+from paincore.statistics.bootstrap import count_hits, resample_subjects
 from paincore.training import backbones as encoders
 from paincore.training.feed import images_at
 from synthpain.corpus import synthesize
@@ -78,7 +77,7 @@ def known_drawn(people: int = 20, each: int = 4) -> Drawn:
 
 
 DRAWN = known_drawn()
-DRAWS = subject_draws(DRAWN.samples, 500)
+DRAWS = resample_subjects(DRAWN.samples, 500)
 
 
 def test_a_method_that_is_right_stands_clear_of_random_order_and_random_does_not():
@@ -141,7 +140,7 @@ def test_at_one_half_exactly_attention_says_what_scores_say():
     assert (scores["tp"], scores["fp"], scores["fn"], scores["tn"]) == (0, 0, 1, 1)
     assert outcomes == ["pain missed", "no pain, none said"]
     assert telling_sample([told([[0, 4, 4, 4]], [0.5])]) is None
-    hits = tallies.hits(table.assign(subject="a"), pd.Index(["a"]), "f1")
+    hits = count_hits(table.assign(subject="a"), pd.Index(["a"]), "f1")
     assert hits[0].sum() == 0
 
 

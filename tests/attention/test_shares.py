@@ -15,7 +15,7 @@ from paincore.attention.shares import (
     people_means,
     with_intervals,
 )
-from paincore.statistics.bootstrap import subject_draws
+from paincore.statistics.bootstrap import resample_subjects
 
 PEOPLE, EACH, REGIONS = 25, 12, len(NAMES)
 BROW = NAMES.index("brow")
@@ -36,7 +36,7 @@ def shares_of(rng: np.random.Generator, *shape: int) -> np.ndarray:
 
 
 def draws_of(samples: pd.DataFrame, count: int = 400) -> pd.DataFrame:
-    return subject_draws(samples, count)
+    return resample_subjects(samples, count)
 
 
 def test_people_count_the_same_however_many_samples_they_have():

@@ -18,7 +18,7 @@ from paincore.attention.shortcut import (
 )
 from paincore.data.corpus import label_fingerprint, open_corpus, read_generator
 from paincore.registration.store import registered
-from paincore.statistics.bootstrap import subject_draws
+from paincore.statistics.bootstrap import resample_subjects
 from paincore.training.configuration import configure
 from paincore.training.feed import images_at
 from paincore.training.train import train_fold
@@ -118,7 +118,7 @@ def test_the_model_that_looks_at_the_hidden_part_is_told_from_the_one_that_does_
     assert exact.min()["planted"] == pytest.approx(1, abs=1e-5)
     assert exact.max()["clean"] == pytest.approx(0, abs=1e-5)
     people = pd.DataFrame({"subject": list("abcde"), "fold": [1, 1, 1, 2, 2]})
-    draws = subject_draws(people, count=500)
+    draws = resample_subjects(people, count=500)
     told = finds(shares, draws).set_index(["pictures", "method"])
     assert told["found"].to_dict() == {
         (kind, method): method == "integrated gradients"
@@ -136,7 +136,7 @@ def test_subjects_count_alike_however_many_samples_they_have():
     shares = pd.DataFrame(rows, columns=["model", "subject", "share"])
     shares = shares.assign(pictures="clean", method="one", area=0.1)
     people = pd.DataFrame({"subject": ["s", "t"], "fold": [1, 2]})
-    [row] = finds(shares, subject_draws(people, count=2000)).itertuples()
+    [row] = finds(shares, resample_subjects(people, count=2000)).itertuples()
     assert row.difference == 0
     assert (row.low, row.high) == (-0.5, 0.5)
     assert not row.found

@@ -18,7 +18,7 @@ from paincore.attention.maps import AttentionError, rollout, scaled, to_maps
 from paincore.data import facs
 from paincore.explore import ablations, attention, face, folds, players, registration, video
 from paincore.explore.explorer import pixels
-from paincore.folds.designs import FoldError, distances, make_folds
+from paincore.folds.designs import FoldError, make_folds, ranges_over_folds
 from paincore.manifest import dataset_named
 from paincore.registration.backends import load_backend
 from paincore.registration.faces import Picture, find_faces
@@ -94,7 +94,7 @@ def test_the_folds_start_at_the_optimum_and_who_was_moved_stays(drawn_corpus):
     explorer.set(subject=first)
     explorer.set(fold=2)
     explorer.set(subject=other)
-    apart = distances(frames, {"moved": folds.moved(frames, even, {first: 2})})
+    apart = ranges_over_folds(frames, {"moved": folds.moved(frames, even, {first: 2})})
     assert f"{apart.loc['moved', 'frames']:.0f} frames" in explorer.text != begun
     explorer.children[1].click()
     explorer.set(subject=first)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from paincore.results import contrasts
-from paincore.statistics.bootstrap import corrected_t, difference, holm, subject_draws
+from paincore.statistics.bootstrap import difference, resample_subjects
+from paincore.statistics.contrast_tests import corrected_t, holm
 from paincore.training.comparison import VIEWS
 from paincore.training.configuration import configure
 from paincore.training.sweep import Failure
@@ -54,7 +55,7 @@ def test_what_failed_is_planned_without_predictions():
 
 def test_a_contrast_holds_the_difference_of_each_fold_its_test_and_holms_p():
     good, bad = (predictions(folds=5, subjects=5, signal=signal) for signal in (5.0, 0.5))
-    resamples = subject_draws(good, count=200)
+    resamples = resample_subjects(good, count=200)
     part = good[good["frame"] % 2 == 0]
     pairs = {"better": (good, bad), "same": (part, good), "missing": (None, good)}
     better, same, missing = contrasts.answer(pairs, resamples)
@@ -71,7 +72,7 @@ def test_a_contrast_holds_the_difference_of_each_fold_its_test_and_holms_p():
 
 def test_an_interval_of_one_of_six_contrasts_is_wider_than_alone():
     good, bad = (predictions(folds=5, subjects=5, signal=signal) for signal in (5.0, 2.0))
-    resamples = subject_draws(good, count=200)
+    resamples = resample_subjects(good, count=200)
     (alone,), (six, *_) = (
         contrasts.answer({str(k): (good, bad) for k in range(n)}, resamples) for n in (1, 6)
     )

@@ -7,7 +7,7 @@ from paincore import paper
 from paincore.manifest import dataset_named
 from paincore.results import figures
 from paincore.results.contrasts import answer
-from paincore.statistics.bootstrap import fold_values, pooled_value, subject_draws
+from paincore.statistics.bootstrap import fold_values, pooled_value, resample_subjects
 from paincore.style import PAPER
 from tests.helpers.drawn import assert_on_canvas
 from tests.helpers.predicted import predictions
@@ -15,7 +15,7 @@ from tests.results.test_tables import LUCK, MISSING
 
 SYNTHETIC, PEOPLE = (SimpleNamespace(dataset=dataset_named(name)) for name in ("synthetic", "unbc"))
 GOOD, BAD = (predictions(folds=5, subjects=5, signal=signal) for signal in (4.0, 0.0))
-RESAMPLES = subject_draws(GOOD, count=200)
+RESAMPLES = resample_subjects(GOOD, count=200)
 ARMS = {"ViT-1": GOOD, "ViViT-1": BAD, "ViViT-2": None, "chance": BAD}
 (ANSWERED,) = answer({"good − bad": (GOOD, BAD)}, RESAMPLES)
 DRAWN = {

@@ -10,7 +10,9 @@ from paincore.ablations.tables import FAILED_RUN
 from paincore.folds.designs import Fold
 from paincore.results import tables
 from paincore.results.contrasts import Contrast, answer
-from paincore.statistics.bootstrap import CorrectedT, Difference, Optimism, optimism, subject_draws
+from paincore.statistics.bootstrap import Difference, resample_subjects
+from paincore.statistics.contrast_tests import CorrectedT
+from paincore.statistics.optimism import Optimism, optimism
 from paincore.style import MINUS
 from paincore.training.configuration import configure
 from tests.helpers.predicted import predictions
@@ -52,7 +54,7 @@ def table() -> pd.DataFrame:
     )  # fmt: skip
     arms = {"ViT-1": known(), "ViViT-1": known(), "ViViT-2": None}
     arms["always pain"] = known().assign(probability=1.0)
-    return tables.table_1(study, CHOSEN, arms, subject_draws(known(), count=200))
+    return tables.table_1(study, CHOSEN, arms, resample_subjects(known(), count=200))
 
 
 def test_the_papers_rows_say_what_it_prints_and_what_it_does_not(table):
@@ -103,7 +105,7 @@ def test_the_table_of_contrasts_has_both_quantities_and_what_could_be_detected()
     assert rows.iloc[0].tolist() == ["one", "1,234", *cells]
     assert rows.iloc[1].tolist() == ["missing", *[FAILED_RUN] * 5]
     equal = predictions(folds=5, subjects=5)
-    (same,) = answer({"same": (equal, equal)}, subject_draws(equal, count=100))
+    (same,) = answer({"same": (equal, equal)}, resample_subjects(equal, count=100))
     assert tables.contrasts_table([same])["detectable"].tolist() == ["-"]
 
 
@@ -134,7 +136,7 @@ def test_a_p_is_printed_to_three_places():
 def test_all_that_was_trained_can_be_chosen_under_its_settings():
     found = search(lambda one, *_: "failed" if one.sam else peak(6, 2e-5)(one), ["vit"], folds=5)
     candidates = list(found["vit"].predictions.values())
-    resamples = subject_draws(candidates[0], count=200)
+    resamples = resample_subjects(candidates[0], count=200)
     one = tables.optimism_of_choosing(found, resamples)["vit"]
     assert (one.chosen, len(one.shares)) == ("6 layers, 2e-5", 13)
     same = optimism(dict(enumerate(candidates)), resamples)
@@ -158,6 +160,6 @@ def test_nested_choice_is_priced_by_its_trainings_and_the_seconds_of_the_search(
 
 def test_nested_choice_has_its_scores_and_what_was_chosen_for_each_fold():
     found = Nested({1: CHOSEN["ViT-1"], 2: configure()}, known())
-    row = tables.nested_table({"vit": found}, subject_draws(known(), count=50)).iloc[0]
+    row = tables.nested_table({"vit": found}, resample_subjects(known(), count=50)).iloc[0]
     assert (row["F1, folds"], row["F1, pooled"]) == ("0.75 ± 0.35", "0.75 [0.75, 0.75]")
     assert row["chosen for fold"] == "1: 4 layers, 2e-3; 2: 12 layers, 2e-4"

@@ -9,14 +9,11 @@ from scipy.special import expit, logit
 
 from paincore.statistics.scores import (
     PREDICTIONS,
-    SCORES,
     MetricError,
-    by_fold,
     calibration,
-    pooled,
+    pooled_scores,
     prior_corrected,
     score,
-    summary,
 )
 
 
@@ -144,30 +141,12 @@ def test_probabilities_of_0_and_1_count_as_a_millionth_away():
     assert np.isfinite(bare).all()
 
 
-def test_mean_and_sample_deviation_go_over_the_folds_that_have_a_score():
-    table = predictions()
-    table.loc[table["fold"] == 2, "pain"] = False
-    folds = by_fold(table)
-    assert folds["fold"].tolist() == [0, 1, 2, 3, 4]
-    f1 = [score(g["pain"], g["probability"])["f1"] for k, g in table.groupby("fold") if k != 2]
-    summed = summary(folds)
-    assert summed.loc["f1", "mean"] == pytest.approx(sum(f1) / 4)
-    spread = math.sqrt(sum((x - sum(f1) / 4) ** 2 for x in f1) / 3)
-    assert summed.loc["f1", "sd"] == pytest.approx(spread)
-    assert summed.loc["f1", "folds"] == 4 and summed.loc["brier", "folds"] == 5
-    assert list(summed.index) == list(SCORES)
-
-
-def test_one_fold_has_no_standard_deviation():
-    assert summary(by_fold(predictions(folds=1)))["sd"].isna().all()
-
-
 def test_pooled_scores_all_frames_together_and_refuses_one_twice():
     table = predictions()
-    assert pooled(table) == score(table["pain"], table["probability"])
-    assert pooled(table, "corrected")["auc"] == pytest.approx(pooled(table)["auc"])
+    assert pooled_scores(table).to_dict() == score(table["pain"], table["probability"])
+    assert pooled_scores(table, "corrected")["auc"] == pytest.approx(pooled_scores(table)["auc"])
     with pytest.raises(MetricError, match="aa000t1aaaff 7: pool one run"):
-        pooled(pd.concat([table, table.iloc[[6]]]))
+        pooled_scores(pd.concat([table, table.iloc[[6]]]))
 
 
 @given(st.floats(0.01, 0.99), st.floats(0.01, 0.99), st.floats(0.001, 0.999))

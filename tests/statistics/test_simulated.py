@@ -10,14 +10,13 @@ from scipy import stats
 
 from paincore.statistics.bootstrap import (
     bootstrap,
-    corrected_t,
     difference,
-    holm,
     interval,
-    optimism,
     pooled_value,
-    subject_draws,
+    resample_subjects,
 )
+from paincore.statistics.contrast_tests import corrected_t, holm
+from paincore.statistics.optimism import optimism
 from tests.helpers.predicted import people
 
 WEAKER, STRONGER = 1.5, 2.33
@@ -30,7 +29,7 @@ def repeated() -> dict[str, np.ndarray]:
     """400 times 25 other people: estimates, intervals and standard errors; two unlike models."""
     rng = np.random.default_rng(0)
     rows = {"f1": [], "auc": [], "difference": []}
-    draws = subject_draws(*people(rng, [WEAKER]), count=2000)
+    draws = resample_subjects(*people(rng, [WEAKER]), count=2000)
     for _ in range(400):
         weaker, stronger = people(rng, [WEAKER, STRONGER])
         for score in ("f1", "auc"):
@@ -137,7 +136,7 @@ def choices(signals: list[float], count: int) -> list[tuple]:
     """The optimism of choosing among models, and the F1 of each, for `count` times 25 people."""
     rng = np.random.default_rng(0)
     found = []
-    draws = subject_draws(*people(rng, [WEAKER]), count=500)
+    draws = resample_subjects(*people(rng, [WEAKER]), count=500)
     for _ in range(count):
         models = {f"c{n}": table for n, table in enumerate(people(rng, signals))}
         each = [pooled_value(table, "f1") for table in models.values()]
@@ -173,7 +172,7 @@ def test_f1_averaged_over_those_left_out_would_be_too_low_without_any_choice():
     """Why hits are averaged by person: here one model alone is scored, so nothing is chosen."""
     rng = np.random.default_rng(0)
     lower = []
-    draws = subject_draws(*people(rng, [WEAKER]), count=500)
+    draws = resample_subjects(*people(rng, [WEAKER]), count=500)
     left_out = (draws == 0).astype(float)
     for _ in range(100):
         (model,) = people(rng, [WEAKER])

@@ -7,14 +7,14 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from paincore.manifest import dataset_named
-from paincore.statistics.bootstrap import subject_draws
+from paincore.statistics.bootstrap import resample_subjects
 from paincore.training import figures
 from paincore.training.configuration import configure
 from tests.helpers.predicted import predictions
 
 SYNTHETIC, REAL = (SimpleNamespace(dataset=dataset_named(name)) for name in ("synthetic", "unbc"))
 TABLE = predictions(folds=5, subjects=5)
-TESTED, RESAMPLES = {"ViT": TABLE, "ViViT": TABLE}, subject_draws(TABLE, count=50)
+TESTED, RESAMPLES = {"ViT": TABLE, "ViViT": TABLE}, resample_subjects(TABLE, count=50)
 NAMES = ("training samples", "balanced training samples", "test samples")
 BALANCE = pd.DataFrame({name: [20.0, 30.0] for name in NAMES}, index=[1, 2])
 

@@ -6,7 +6,7 @@ import pytest
 
 from paincore.folds.designs import Fold
 from paincore.registration.store import FrameStore
-from paincore.statistics.bootstrap import subject_draws
+from paincore.statistics.bootstrap import resample_subjects
 from paincore.style import MINUS
 from paincore.training import tables
 from paincore.training.comparison import COMPARED, VIEWS
@@ -100,7 +100,7 @@ def test_scores_are_given_by_fold_pooled_and_over_folds():
     rows = tables.fold_table({"ViT": table}).set_index("fold")
     assert rows["F1"].tolist() == ["1.00", "0.50", "0.75", "0.75 ± 0.35"]
     assert rows.loc[["1", "pooled"], "pain"].tolist() == ["4 of 8", "8 of 16"]
-    row = tables.comparison_table({"x": table}, subject_draws(table)).iloc[0]
+    row = tables.comparison_table({"x": table}, resample_subjects(table)).iloc[0]
     assert row["F1, folds"] == "0.75 ± 0.35"
     assert row["F1, pooled"] == "0.75 [0.75, 0.75]"
 
@@ -116,7 +116,7 @@ def test_a_score_that_is_not_defined_is_a_dash():
 def verdicts(clips, frames, baselines=None, views=None, control=None) -> dict[str, str]:
     """The verdict of each of the chapter's findings, by the question."""
     control = frames if control is None else control
-    tested, resamples = {"ViT": frames, "ViViT": clips}, subject_draws(frames, count=500)
+    tested, resamples = {"ViT": frames, "ViViT": clips}, resample_subjects(frames, count=500)
     rows = tables.training_findings(tested, baselines or {}, views or {}, control, resamples)
     assert not any("nan" in row.estimate for row in rows)
     return {row.question: row.verdict for row in rows}
@@ -157,7 +157,7 @@ def test_findings_have_a_row_for_what_there_is_and_none_for_what_there_is_not():
 def test_a_second_seed_with_the_same_predictions_changes_no_finding():
     table = predictions(folds=5, subjects=5)
     twice = pd.concat([table.assign(seed=0), table.assign(seed=1)], ignore_index=True)
-    resamples = subject_draws(table, count=500)
+    resamples = resample_subjects(table, count=500)
     one, two = (
         tables.training_findings({"ViT": part, "ViViT": part}, {}, {}, part, resamples)
         for part in (table, twice)
