@@ -15,7 +15,7 @@ from paincore.attention.shortcut import MODELS, Tried
 from paincore.manifest import dataset_named
 from paincore.style import MINUS
 from tests.attention.test_measures import DRAWN, DRAWS, METHODS
-from tests.data.test_figures import texts
+from tests.helpers.drawn import texts
 from tests.helpers.onepatch import SIZE
 
 SYNTHETIC = SimpleNamespace(dataset=dataset_named("synthetic"), truth=object())

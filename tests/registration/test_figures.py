@@ -7,7 +7,7 @@ import pytest
 from paincore.explore import players
 from paincore.manifest import dataset_named
 from paincore.registration import accuracy, backends, figures
-from tests.data.test_figures import is_sentence, texts
+from tests.helpers.drawn import is_sentence, texts
 
 FIGURES = {
     "steps": lambda c, s, b: figures.steps(c, s, b),
