@@ -16,9 +16,17 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from paincore.attention.explained import Explained, ExplanationError
-from paincore.attention.maps import FUSIONS, above, cls_attention, fuse, rollout, scaled, to_maps
-from paincore.attention.measures import Telling
-from paincore.attention.pictures import COLOURS, NO_SAMPLE, THRESHOLD, overlay, tiled
+from paincore.attention.figures import MAP_COLOURS, NO_SAMPLE, THRESHOLD, overlay, tiled
+from paincore.attention.maps import (
+    FUSIONS,
+    ChosenSample,
+    above,
+    cls_attention,
+    fuse,
+    rollout,
+    scaled,
+    to_maps,
+)
 from paincore.data.corpus import Corpus
 from paincore.explore.explorer import Explorer, choice, played, sequence_choice, slider
 from paincore.explore.players import picture_of, player, spread
@@ -85,7 +93,7 @@ def attention_figure(
     overlay(axes, corpus, face, own["subject"], values, norm)
     axes.set_title(str(reading), color=MUTED, fontsize=8)
     figure.colorbar(
-        matplotlib.cm.ScalarMappable(norm, COLOURS),
+        matplotlib.cm.ScalarMappable(norm, MAP_COLOURS),
         ax=axes,
         shrink=0.7,
         pad=0.02,
@@ -125,22 +133,22 @@ def sample_sentence(explained: Explained, number: int, reading: Reading) -> str:
     )
 
 
-def watch_attention(corpus: Corpus, telling: Telling | None, most: int = 36) -> ipywidgets.VBox:
+def watch_attention(corpus: Corpus, chosen: ChosenSample | None, most: int = 36) -> ipywidgets.VBox:
     """For the rendered book: the sequence of a telling sample, as the paper's Figure 10 reads it.
 
-    `telling` is `attention_measures.telling_sample`; up to `most` evenly spaced samples. Chapter
+    `chosen` is `maps.choose_sample`; up to `most` evenly spaced samples. Chapter
     07.
     """
-    if telling is None:
+    if chosen is None:
         return ipywidgets.VBox([ipywidgets.Label(NO_SAMPLE)])
-    explained, samples = telling.explained, telling.explained.samples
-    own = samples[samples["sequence"] == samples["sequence"].iloc[telling.number]]
+    explained, samples = chosen.explained, chosen.explained.samples
+    own = samples[samples["sequence"] == samples["sequence"].iloc[chosen.number]]
     reading, pictures, shown = Reading(None, "max"), [], spread(own, most).index
     for number in shown:
         figure = attention_figure(corpus, explained, number, reading)
         words = sample_sentence(explained, number, reading)
         pictures.append(picture_of(figure, corpus.dataset, words))
-    return player(pictures, "sample", int(np.argmin(abs(shown - telling.number))))
+    return player(pictures, "sample", int(np.argmin(abs(shown - chosen.number))))
 
 
 def explore_attention(corpus: Corpus, models: Sequence[Explained]) -> Explorer:

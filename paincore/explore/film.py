@@ -24,9 +24,9 @@ from matplotlib.figure import Figure
 
 from paincore import PaincoreError
 from paincore.attention.explained import Explained, probabilities
+from paincore.attention.figures import MAP_COLOURS, OPACITY, THRESHOLD, overlay
+from paincore.attention.interventions import shrunk
 from paincore.attention.maps import above, rollout, scaled, to_maps
-from paincore.attention.pictures import COLOURS, OPACITY, THRESHOLD, overlay
-from paincore.attention.redrawing import shrunk
 from paincore.data.corpus import Corpus
 from paincore.data.tables import frames_per_second
 from paincore.explore.explorer import Explorer, played, remembered, slider
@@ -265,7 +265,7 @@ def _pictures(watched: Watched) -> Iterator[np.ndarray]:
         values = watched.maps[number]
         if not np.isnan(values).any():
             values = cv2.resize(values, (side, side), interpolation=cv2.INTER_NEAREST)
-            colours = 255 * COLOURS((values - THRESHOLD) / (1 - THRESHOLD))[..., :3]
+            colours = 255 * MAP_COLOURS((values - THRESHOLD) / (1 - THRESHOLD))[..., :3]
             coloured = (values >= THRESHOLD)[..., None] * OPACITY
             face = (1 - coloured) * face + coloured * colours
         picture[:side] = np.round(face)
