@@ -11,9 +11,17 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from paincore.attention.explained import Explained
-from paincore.attention.maps import FUSIONS, above, cls_attention, fuse, rollout, scaled, to_maps
-from paincore.attention.measures import Telling
-from paincore.attention.pictures import COLOURS, NO_SAMPLE, THRESHOLD, overlay, tiled
+from paincore.attention.figures import MAP_COLOURS, NO_SAMPLE, THRESHOLD, overlay, tiled
+from paincore.attention.maps import (
+    FUSIONS,
+    ChosenSample,
+    above,
+    cls_attention,
+    fuse,
+    rollout,
+    scaled,
+    to_maps,
+)
 from paincore.data.corpus import Corpus
 from paincore.explore.explorer import Explorer, Shown, choice, sequence_controls, slider
 from paincore.explore.players import evenly_spaced, player, player_image
@@ -56,7 +64,7 @@ def course_figure(
     axes, norm = figure.add_subplot(grid[:, 0]), Normalize(threshold, 1)
     axes.set_axis_off()
     overlay(axes, corpus, face, subject, above(values, threshold), norm)
-    scale, ticks = ScalarMappable(norm, COLOURS), (threshold, 1)
+    scale, ticks = ScalarMappable(norm, MAP_COLOURS), (threshold, 1)
     figure.colorbar(scale, ax=axes, shrink=0.7, ticks=ticks, label="attention, min-max")
     for row, (name, over_time) in enumerate(course.items()):
         axes = figure.add_subplot(grid[row, 1])
@@ -86,17 +94,17 @@ def sample_shown(
     return Shown(text, figure, len(course))
 
 
-def watch_attention(corpus: Corpus, telling: Telling | None, most: int = 36) -> ipywidgets.VBox:
+def watch_attention(corpus: Corpus, chosen: ChosenSample | None, most: int = 36) -> ipywidgets.VBox:
     """For the rendered book: rollout along the sequence of a sample, as the paper's Figure 10 reads
     it; up to `most` evenly spaced samples."""
-    if telling is None:
+    if chosen is None:
         return ipywidgets.VBox([ipywidgets.Label(NO_SAMPLE)])
-    samples = telling.explained.samples
-    own = samples[samples["sequence"] == samples["sequence"].iloc[telling.number]]
+    samples = chosen.explained.samples
+    own = samples[samples["sequence"] == samples["sequence"].iloc[chosen.number]]
     numbers = evenly_spaced(own, most).index
-    shown = [sample_shown(corpus, telling.explained, number) for number in numbers]
+    shown = [sample_shown(corpus, chosen.explained, number) for number in numbers]
     images = [player_image(one.render(), corpus.dataset, one.text) for one in shown]
-    return player(images, "sample", int(np.argmin(abs(numbers - telling.number))))
+    return player(images, "sample", int(np.argmin(abs(numbers - chosen.number))))
 
 
 def explore_attention(corpus: Corpus, models: Sequence[Explained]) -> Explorer:

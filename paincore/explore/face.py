@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from paincore.attention.explained import Explained, probabilities
-from paincore.attention.redrawing import shrunk
+from paincore.attention.interventions import shrunk
 from paincore.data import facs
 from paincore.data.facs import LID_AUS, PSPI_AUS
 from paincore.explore.explorer import Explorer, Shown, slider

@@ -19,8 +19,8 @@ import pandas as pd
 
 from paincore import PaincoreError
 from paincore.attention.explained import Explained, probabilities
+from paincore.attention.interventions import shrunk
 from paincore.attention.maps import rollout, scaled, to_maps
-from paincore.attention.redrawing import shrunk
 from paincore.data.corpus import Corpus
 from paincore.data.tables import frames_per_second
 from paincore.explore.attention import course_figure
