@@ -87,8 +87,9 @@ def optimism(
     error = np.sqrt((len(people) - 1) * np.var(optimisms))
     reach = float(stats.t.isf(TAIL, len(people) - 1) * error)
     found, shares = apparent - corrected, pd.Series(chosen, [*candidates], name="share")
-    name = shares.index[best]
-    return Optimism(name, apparent, corrected, found, found - reach, found + reach, shares)
+    return Optimism(
+        shares.index[best], apparent, corrected, found, found - reach, found + reach, shares
+    )
 
 
 def _choose(

@@ -160,7 +160,7 @@ def prior_corrected(
     """
     if not (0 < prevalence < 1 and 0 < trained_at < 1):
         raise MetricError(
-            f"a proportion of pain of {prevalence} or {trained_at} leaves out a class: train on both."
+            f"a proportion of pain of {prevalence} or {trained_at} leaves a class empty"
         )
     probability = np.asarray(probability, np.float64)
     painful = probability * prevalence / trained_at
