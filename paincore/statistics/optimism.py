@@ -51,13 +51,12 @@ def optimism(
     simulations, without any choice. So a single candidate has no optimism. A choice on a resample
     is a little poorer than one on all people, so `corrected` is rather too low than too high.
 
-    The candidates are taken as given. Where earlier choices on the same people made some of them,
-    as in a greedy search, those choices are not repeated and the optimism is understated.
+    Where earlier choices on the same people made candidates, as in a greedy search, those choices
+    are not repeated and the optimism is understated.
 
     The interval is of the optimism to be expected of such a choice, by jackknife over subjects and
-    t; the score's own interval says how far it lies from the truth. Raises StatisticsError for
-    candidates that are not of the same frames and seeds, fewer than three people with a class, and
-    too few resamples.
+    t. Raises StatisticsError for candidates that are not of the same frames and seeds, fewer than
+    three people with a class, and too few resamples.
     """
     people = pd.Index(sorted({name for one in candidates.values() for name in one["subject"]}))
     if strange := {*people} - {*resamples}:
