@@ -50,7 +50,6 @@ def optimism(
     over the few people outside each resample is lower than that of all people, by 0.01 in
     simulations, without any choice. So a single candidate has no optimism. A choice on a resample
     is a little poorer than one on all people, so `corrected` is rather too low than too high.
-
     Where earlier choices on the same people made candidates, as in a greedy search, those choices
     are not repeated and the optimism is understated.
 
@@ -66,8 +65,8 @@ def optimism(
     first = next(iter(seeds))
     classes = count_classes(seeds[first][0], people)
     for name, parts in seeds.items():
-        same = all(np.array_equal(count_classes(part, people), classes) for part in parts)
-        if not same or len(parts) != len(seeds[first]):
+        same = (np.array_equal(count_classes(part, people), classes) for part in parts)
+        if len(parts) != len(seeds[first]) or not all(same):
             raise StatisticsError(
                 f"{name} is not tested on the same frames with as many seeds as {first}: choose "
                 "among candidates that are."
