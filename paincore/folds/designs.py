@@ -45,10 +45,7 @@ class Fold:
 
 
 def make_folds(
-    frames: pd.DataFrame,
-    design: str = "balanced",
-    usable: np.ndarray | None = None,
-    seed: int = 0,
+    frames: pd.DataFrame, design: str = "balanced", usable: np.ndarray | None = None, seed: int = 0
 ) -> list[Fold]:
     """The folds of a design over a frames table.
 

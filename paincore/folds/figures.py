@@ -96,8 +96,8 @@ def evenness_table(
     return style.table(cells.fillna(""))
 
 
-def findings(frames, by_design: Mapping, tested: Mapping[str, pd.DataFrame]) -> Styler:
-    """The closing table; arguments are those of `designs` and `leak`."""
+def findings(tested: Mapping[str, pd.DataFrame]) -> Styler:
+    """What the leaking design adds to F1 and AUC; `tested` is that of `leak`."""
     (design, honest), (_, leaking) = tested.items()
     resamples = resample_subjects(honest)
     found = []
@@ -106,7 +106,4 @@ def findings(frames, by_design: Mapping, tested: Mapping[str, pd.DataFrame]) -> 
         estimate = f"{style.signed(gain.pooled)} {style.bracket(gain.low, gain.high, style.signed)}"
         question = f"{label}, random frames − {design.replace('_', ' ')}"
         found.append(style.Finding(question, estimate, style.verdict(gain.low, gain.high)))
-    for other, pain in ranges_over_folds(frames, by_design)["pain"].items():
-        question = f"Pain frames, largest fold − smallest: {other.replace('_', ' ')}"
-        found.append(style.Finding(question, f"{pain:,.0f}", "counted"))
     return style.findings_table(found)

@@ -50,14 +50,12 @@ def optimism(
     over the few people outside each resample is lower than that of all people, by 0.01 in
     simulations, without any choice. So a single candidate has no optimism. A choice on a resample
     is a little poorer than one on all people, so `corrected` is rather too low than too high.
-
-    The candidates are taken as given. Where earlier choices on the same people made some of them,
-    as in a greedy search, those choices are not repeated and the optimism is understated.
+    Where earlier choices on the same people made candidates, as in a greedy search, those choices
+    are not repeated and the optimism is understated.
 
     The interval is of the optimism to be expected of such a choice, by jackknife over subjects and
-    t; the score's own interval says how far it lies from the truth. Raises StatisticsError for
-    candidates that are not of the same frames and seeds, fewer than three people with a class, and
-    too few resamples.
+    t. Raises StatisticsError for candidates that are not of the same frames and seeds, fewer than
+    three people with a class, and too few resamples.
     """
     people = pd.Index(sorted({name for one in candidates.values() for name in one["subject"]}))
     if strange := {*people} - {*resamples}:
@@ -67,8 +65,8 @@ def optimism(
     first = next(iter(seeds))
     classes = count_classes(seeds[first][0], people)
     for name, parts in seeds.items():
-        same = all(np.array_equal(count_classes(part, people), classes) for part in parts)
-        if not same or len(parts) != len(seeds[first]):
+        same = (np.array_equal(count_classes(part, people), classes) for part in parts)
+        if len(parts) != len(seeds[first]) or not all(same):
             raise StatisticsError(
                 f"{name} is not tested on the same frames with as many seeds as {first}: choose "
                 "among candidates that are."
@@ -87,8 +85,9 @@ def optimism(
     error = np.sqrt((len(people) - 1) * np.var(optimisms))
     reach = float(stats.t.isf(TAIL, len(people) - 1) * error)
     found, shares = apparent - corrected, pd.Series(chosen, [*candidates], name="share")
-    name = shares.index[best]
-    return Optimism(name, apparent, corrected, found, found - reach, found + reach, shares)
+    return Optimism(
+        shares.index[best], apparent, corrected, found, found - reach, found + reach, shares
+    )
 
 
 def _choose(

@@ -1,18 +1,17 @@
-"""Scores of pain predictions: per fold, summed up over folds, and pooled.
+"""Scores of pain predictions: per fold and pooled.
 
 Conventions:
 
 - Pain is the positive class. `called_pain` alone decides which frames are predicted as pain.
 - Where one class is empty, F1, AUC, average precision, precision and calibration are NaN. Recall is
-  NaN without pain, the false positive rate without painless frames; the Brier score needs no class.
+  NaN where no frame is pain, the false positive rate where every frame is.
 - With both classes there and no frame predicted as pain, F1 is 0 and precision NaN.
 - Calibration is Cox's (1958): a logistic regression of the label on logit(probability), without
   penalty. The slope is that of the fit with both coefficients free; the intercept is of another
   fit, whose slope is fixed at 1, so that 0 means as much pain predicted as there is. Probabilities
   are clipped to [1e-6, 1 - 1e-6]. Both are NaN where the slope is not determined: predictions that
   are all equal, or that separate the classes.
-- Mean and standard deviation go over the folds in which a score is not NaN, whose number stands
-  beside them; the standard deviation is the sample's (n - 1), NaN for a single fold.
+- Scores of several seeds are averaged within a fold, or as pooled scores, before anything else.
 - Pooled means all out-of-fold predictions taken together as one set, each frame once.
 - A predictions table has the columns `PREDICTIONS`: one row a tested frame, `probability` as the
   model gives it after balanced training, `corrected` by `prior_corrected`.
@@ -25,10 +24,7 @@ import pandas as pd
 from scipy.optimize import brentq
 from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import (
-    average_precision_score,
-    roc_auc_score,
-)
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 from paincore import PaincoreError
 from paincore.data.frames import KEYS
@@ -52,44 +48,19 @@ def called_pain(probability: np.ndarray, threshold: float | np.ndarray = 0.5) ->
 
 
 def score(pain: np.ndarray, probability: np.ndarray, threshold: float = 0.5) -> dict:
-    """All scores of one set of frames: `SCORES` and the counts frames, pain, tn, fp, fn, tp.
+    """All scores of one set of frames, as the module's docstring defines them.
 
-    `pain` bool (n,), `probability` (n,) of pain from 0 to 1. NaN where the module's conventions say
-    so. Raises MetricError for probabilities outside 0 to 1 or NaN, and other lengths. The paper
-    prints F1 and AUC (Table 1); used by chapters 04 to 06.
+    `pain` bool (n,), `probability` (n,) of pain from 0 to 1. Counts: frames, pain (frames), tn, fp,
+    fn, tp. From 0 to 1: f1, auc, average_precision, precision, recall, false_positive_rate, brier.
+    calibration_slope is below 1 where probabilities are too extreme, calibration_intercept below 0
+    where too much pain is predicted. Raises MetricError for probabilities outside 0 to 1 or NaN,
+    and for other lengths.
     """
     pain, probability = np.asarray(pain, bool), np.asarray(probability, np.float64)
-    _check(pain, probability)
-    predicted = called_pain(probability, threshold)
-    tn, fp, fn, tp = np.bincount(2 * pain + predicted, minlength=4).tolist()
-    both = 0 < pain.sum() < len(pain)
-    slope, intercept = calibration(pain, probability)
-    return {
-        "frames": len(pain),
-        "pain": int(pain.sum()),
-        "f1": 2 * tp / (2 * tp + fp + fn) if both else math.nan,
-        "auc": float(roc_auc_score(pain, probability)) if both else math.nan,
-        "average_precision": (
-            float(average_precision_score(pain, probability)) if both else math.nan
-        ),
-        "precision": _share(tp, fp) if both else math.nan,
-        "recall": _share(tp, fn),
-        "false_positive_rate": _share(fp, tn),
-        "tn": tn,
-        "fp": fp,
-        "fn": fn,
-        "tp": tp,
-        "brier": float(np.square(probability - pain).mean()),
-        "calibration_slope": slope,
-        "calibration_intercept": intercept,
-    }
-
-
-def _check(pain: np.ndarray, probability: np.ndarray) -> None:
     if pain.shape != probability.shape or pain.ndim != 1 or not len(pain):
         raise MetricError(
-            f"labels {pain.shape} and probabilities {probability.shape} are not two rows of one "
-            "length, of at least one frame: score the labels of the predicted frames."
+            f"labels {pain.shape} and probabilities {probability.shape} are not of one length, of "
+            "at least one frame: score the labels of the predicted frames."
         )
     wrong = probability[~((probability >= 0) & (probability <= 1))]
     if len(wrong):
@@ -97,9 +68,23 @@ def _check(pain: np.ndarray, probability: np.ndarray) -> None:
             f"{len(wrong)} of {len(probability)} probabilities lie outside 0 to 1, the first is "
             f"{wrong[0]}: a model whose loss was not finite, or logits in place of probabilities."
         )
+    said = called_pain(probability, threshold)
+    tn, fp, fn, tp = np.bincount(2 * pain + said, minlength=4).tolist()
+    of_both = dict.fromkeys(("f1", "auc", "average_precision", "precision"), math.nan)
+    if 0 < pain.sum() < len(pain):
+        of_both["f1"] = 2 * tp / (2 * tp + fp + fn)
+        of_both["auc"] = float(roc_auc_score(pain, probability))
+        of_both["average_precision"] = float(average_precision_score(pain, probability))
+        of_both["precision"] = _proportion(tp, fp)
+    rates = {"recall": _proportion(tp, fn), "false_positive_rate": _proportion(fp, tn)}
+    counts = {"tn": tn, "fp": fp, "fn": fn, "tp": tp}
+    errors = {"brier": float(np.square(probability - pain).mean())}
+    names = ("calibration_slope", "calibration_intercept")
+    errors |= zip(names, calibration(pain, probability), strict=True)
+    return {"frames": len(pain), "pain": int(pain.sum())} | of_both | rates | counts | errors
 
 
-def _share(hits: int, others: int) -> float:
+def _proportion(hits: int, others: int) -> float:
     return hits / (hits + others) if hits + others else math.nan
 
 
@@ -107,7 +92,7 @@ def calibration(pain: np.ndarray, probability: np.ndarray) -> tuple[float, float
     """Calibration slope and intercept as the module's docstring says; (NaN, NaN) where undefined.
 
     `pain` bool (n,), `probability` (n,). Cox 1958, "Two further applications of a model for binary
-    regression"; Van Calster et al. 2016, "A calibration hierarchy for risk models". Chapter 04.
+    regression"; Van Calster et al. 2016, "A calibration hierarchy for risk models".
     """
     offset = logit(np.clip(probability, CLIP, 1 - CLIP))
     painful, painless = offset[pain], offset[~pain]
@@ -168,14 +153,15 @@ def prior_corrected(
 ) -> np.ndarray:
     """Probabilities as they would be for the true prevalence of pain, float64 of the same shape.
 
-    `prevalence` is the share of pain among the training folds' frames, `trained_at` the share at
-    which they were drawn, one half by `paincore.training.samples.balanced_sample`. The odds are
+    `prevalence` is the proportion of pain among the training folds' frames, `trained_at` that among
+    the training samples, one half where training is balanced. The odds are
     multiplied by the ratio of both priors' odds (Bayes; Saerens et al. 2002, equation 2.4). Raises
-    MetricError for shares outside 0 to 1. Used by chapter 04.
+    MetricError for proportions outside 0 to 1.
     """
-    for share in (prevalence, trained_at):
-        if not 0 < share < 1:
-            raise MetricError(f"a share of pain of {share} leaves a class empty: train on both.")
+    if not (0 < prevalence < 1 and 0 < trained_at < 1):
+        raise MetricError(
+            f"a proportion of pain of {prevalence} or {trained_at} leaves a class empty"
+        )
     probability = np.asarray(probability, np.float64)
     painful = probability * prevalence / trained_at
     painless = (1 - probability) * (1 - prevalence) / (1 - trained_at)

@@ -168,7 +168,7 @@ def test_prior_correction_recovers_bayes_on_counted_cases():
 
 @pytest.mark.parametrize("prevalence", [0, 1, -0.1, math.nan])
 def test_a_prevalence_without_both_classes_is_refused(prevalence):
-    with pytest.raises(MetricError, match="share of pain of"):
+    with pytest.raises(MetricError, match="proportion of pain of"):
         prior_corrected(np.array([0.5]), prevalence)
 
 

@@ -29,13 +29,13 @@ def repeated() -> dict[str, np.ndarray]:
     """400 times 25 other people: estimates, intervals and standard errors; two unlike models."""
     rng = np.random.default_rng(0)
     rows = {"f1": [], "auc": [], "difference": []}
-    draws = resample_subjects(*people(rng, [WEAKER]), count=2000)
+    resamples = resample_subjects(*people(rng, [WEAKER]), count=2000)
     for _ in range(400):
         weaker, stronger = people(rng, [WEAKER, STRONGER])
         for score in ("f1", "auc"):
-            values = bootstrap(weaker, draws, score)
+            values = bootstrap(weaker, resamples, score)
             rows[score].append((pooled_value(weaker, score), *interval(values), np.nanstd(values)))
-        found = difference(stronger, weaker, draws, "f1")
+        found = difference(stronger, weaker, resamples, "f1")
         rows["difference"].append((found.pooled, found.low, found.high))
     return {name: np.array(values).T for name, values in rows.items()}
 
@@ -60,7 +60,7 @@ def test_intervals_over_subjects_hold_the_truth_about_as_often_as_they_say(repea
         assert 0.88 < held < 0.965, name
 
 
-def test_draws_spread_as_estimates_of_other_people_do(repeated):
+def test_resamples_vary_as_estimates_of_other_people_do(repeated):
     for name in ("f1", "auc"):
         estimates, _, _, spread = repeated[name]
         # 0.96 and 1.00 of 2,000; the standard deviation of 400 estimates has an error of 3.5 %.
@@ -136,11 +136,11 @@ def choices(signals: list[float], count: int) -> list[tuple]:
     """The optimism of choosing among models, and the F1 of each, for `count` times 25 people."""
     rng = np.random.default_rng(0)
     found = []
-    draws = resample_subjects(*people(rng, [WEAKER]), count=500)
+    resamples = resample_subjects(*people(rng, [WEAKER]), count=500)
     for _ in range(count):
         models = {f"c{n}": table for n, table in enumerate(people(rng, signals))}
         each = [pooled_value(table, "f1") for table in models.values()]
-        found.append((optimism(models, draws), np.mean(each)))
+        found.append((optimism(models, resamples), np.mean(each)))
     return found
 
 
@@ -156,7 +156,7 @@ def test_the_best_of_14_equal_models_is_apparently_better_and_corrected_is_not()
     # The interval is a little too wide for such a choice: it holds what is expected in 0.99.
     held = [one.low <= apparent.mean() <= one.high for one, _ in found]
     assert np.mean(held) > 0.92
-    # No model is preferred: over all, each is chosen in about a fourteenth of the draws.
+    # No model is preferred: over all, each is chosen in about a fourteenth of the resamples.
     shares = np.mean([one.shares for one, _ in found], axis=0)
     assert shares.max() < 0.2
 
@@ -172,11 +172,13 @@ def test_f1_averaged_over_those_left_out_would_be_too_low_without_any_choice():
     """Why hits are averaged by person: here one model alone is scored, so nothing is chosen."""
     rng = np.random.default_rng(0)
     lower = []
-    draws = resample_subjects(*people(rng, [WEAKER]), count=500)
-    left_out = (draws == 0).astype(float)
+    resamples = resample_subjects(*people(rng, [WEAKER]), count=500)
+    left_out = (resamples == 0).astype(float)
     for _ in range(100):
         (model,) = people(rng, [WEAKER])
         averaged = np.nanmean(bootstrap(model, left_out, "f1"))
         lower.append(pooled_value(model, "f1") - averaged)
-        assert optimism({"c0": model}, draws).corrected == pytest.approx(pooled_value(model, "f1"))
+        assert optimism({"c0": model}, resamples).corrected == pytest.approx(
+            pooled_value(model, "f1")
+        )
     assert 0.004 < np.mean(lower) < 0.02
