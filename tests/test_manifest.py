@@ -76,7 +76,7 @@ def test_the_manifest_expects_of_unbc_what_the_paper_and_the_data_set_say():
         48398,
     )
     for part in ("frames", "sequences"):
-        each = [subject[part] for subject in unbc.expected.by_subject.values()]
+        each = [getattr(subject, part) for subject in unbc.expected.by_subject.values()]
         assert sum(each) == getattr(unbc.expected, part)
     assert sum(frames.values()) == 48398
     assert round(100 * frames["0"] / 48398, 1) == 82.7

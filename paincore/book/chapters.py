@@ -131,9 +131,8 @@ def execute_chapters(
                 continue
             if not alone:
                 workers.enter_context(shared_workers())  # those of the chapter before, if any
-            execute_chapter(
-                notebook, executed, parameters, inputs=inputs, banner=banner, kernel=kernel
-            )
+            where = (notebook, executed, parameters)
+            execute_chapter(*where, inputs=inputs, banner=banner, kernel=kernel)
     return [chapters / notebook.name for notebook in sources]
 
 
@@ -172,11 +171,9 @@ def one_build(folder: Path, console: Console) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".build.lock")
     try:
-        lock.acquire(timeout=0)
+        held = lock.acquire(timeout=0)
     except Timeout:
         console.print("Another process builds this book. Waiting for it; Ctrl-C gives up.")
-        lock.acquire()
-    try:
+        held = lock.acquire()
+    with held:
         yield
-    finally:
-        lock.release()

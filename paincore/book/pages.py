@@ -73,18 +73,14 @@ def write_build(chapters: Path) -> None:
     notebooks to take away."""
     rows, machines, total = [], set(), 0
     for path in sorted(chapters.glob("[0-9]*.ipynb")):
-        book = nbformat.read(path, as_version=4)
-        made = book.metadata.get("paincore_made")
-        if made is None or path.name.endswith(".partial.ipynb"):
+        if path.name.endswith(".partial.ipynb"):
             continue
-        title = book.cells[0].source.partition("\n")[0].lstrip("# ")
-        rows.append(
-            f"| [{title}]({path.name}) | {made['seconds']}\u00a0s | "
-            f"{{download}}`notebook <{path.name}>` | {made['at']} |"
-        )
+        book = nbformat.read(path, as_version=4)
+        made, title = book.metadata["paincore_made"], book.cells[0].source.partition("\n")[0]
+        chapter = f"[{title.lstrip('# ')}]({path.name}) | {made['seconds']}\u00a0s"
+        rows.append(f"| {chapter} | {{download}}`notebook <{path.name}>` | {made['at']} |\n")
         machines.add(made["machine"])
         total += made["seconds"]
-    table = "\n".join(rows)
     text = f"""\
 # This build
 
@@ -95,8 +91,7 @@ and the trained models that it finds.
 
 | chapter | took | with its outputs | executed |
 |---|---|---|---|
-{table}
-
+{"".join(rows)}
 Made on: {"; and on: ".join(sorted(machines))}.
 """
     (chapters / "build.md").write_text(text, "utf-8")

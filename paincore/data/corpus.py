@@ -242,7 +242,7 @@ def compare_counts(frames: pd.DataFrame, expected: Expected) -> pd.DataFrame:
     rows = [(what.replace("_", " "), getattr(expected, what), n, True) for what, n in found.items()]
     for subject in sorted({*subjects.index, *expected.by_subject}) if expected.by_subject else ():
         for part in subjects:
-            count = expected.by_subject.get(subject, {}).get(part, 0)
+            count = getattr(expected.by_subject.get(subject), part, 0)
             rows.append((f"{part} of {subject}", count, subjects[part].get(subject, 0), True))
     for levels, count in expected.pspi.frames.items() if expected.pspi else ():
         low, _, high = levels.partition("-")
