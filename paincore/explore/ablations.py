@@ -20,8 +20,8 @@ from paincore.statistics.scores import MetricError, called_pain, score
 from paincore.style import PAIN, PAPER, THIS, new_figure, number, styled
 
 CURVES = ("ROC", "precision and recall")
-COLOURS = (THIS, PAIN, "#009E73", "#CC79A7", "#E69F00")
-LOOKS = cycler(ls=("-", "--", ":", "-.")) * cycler(color=COLOURS)
+CURVE_COLOURS = (THIS, PAIN, "#009E73", "#CC79A7", "#E69F00")
+LOOKS = cycler(ls=("-", "--", ":", "-.")) * cycler(color=CURVE_COLOURS)
 
 
 def best_threshold(pain: np.ndarray, probability: np.ndarray) -> float:

@@ -139,7 +139,7 @@ def png(image: np.ndarray) -> bytes:
     return cv2.imencode(".png", bgr, (cv2.IMWRITE_PNG_COMPRESSION, 1))[1].tobytes()
 
 
-def states_table(explorers: Mapping[str, Explorer]):
+def widgets_table(explorers: Mapping[str, Explorer]):
     """What each widget says of the state that it is in."""
     rows = [(name, explorer.text) for name, explorer in explorers.items()]
     return table(pd.DataFrame(rows, columns=["widget", "what it shows"]))

@@ -19,7 +19,8 @@ from synthpain.avatar import PEOPLE, SIDE, draw_face, landmarks_of
 from synthpain.behaviour import DRAWN
 from synthpain.head import View
 
-ANGLES = {"yaw": 60, "pitch": 40, "roll": 30, "light_yaw": 80, "light_pitch": 80}  # ± degrees
+# Degrees to both sides.
+SLIDER_ANGLES = {"yaw": 60, "pitch": 40, "roll": 30, "light_yaw": 80, "light_pitch": 80}
 NO_VIEW = np.full((SIDE, SIDE, 3), 241, np.uint8)
 backend_named = lru_cache(load_backend)
 
@@ -64,7 +65,7 @@ def explore_face(explained: Explained) -> Explorer:
     units = [*PSPI_AUS, *(au for au in DRAWN if au not in PSPI_AUS)]
     controls = {f"au{au}": slider(f"AU{au}", 0, 1 if au in LID_AUS else 5, 0.1, 0) for au in units}
     controls["person"] = slider("person", 0, PEOPLE - 1, 1, 0)
-    for name, most in ANGLES.items():
+    for name, most in SLIDER_ANGLES.items():
         label = name.replace("_", " ") + ", degrees"
         controls[name] = slider(label, -most, most, 1, round(getattr(View(), name)))
     controls["light_strength"] = slider("light strength", 0, 1, 0.05, View().light_strength)
