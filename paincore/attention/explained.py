@@ -91,7 +91,7 @@ def explain(run: Run, store: FrameStore, results: str | Path | None = None) -> E
 def _rows(run: Run, store: FrameStore) -> np.ndarray:
     """The store's rows of each test sample: those that end at the frames of the predictions."""
     config = run.configuration
-    every = samples.samples(store.frames, store.usable, config.model, config.clip_stride)
+    every = samples.sample_rows(store.frames, store.usable, config.model, config.clip_stride)
     ends = pd.MultiIndex.from_frame(store.frames.iloc[every[:, -1]][KEYS])
     places = ends.get_indexer(pd.MultiIndex.from_frame(run.predictions[KEYS]))
     if (places < 0).any():
@@ -115,7 +115,7 @@ def untrained(explained: Explained, random: bool) -> Explained:
     seed, backbone = explained.run.rests_on["seed"], explained.run.configuration.backbone
     encoder = backbones.load_encoder(backbone, seed)
     if random:
-        encoder = backbones._random_encoder(encoder.config, seed)
+        encoder = backbones.random_encoder(encoder.config, seed)
     generator = torch.Generator().manual_seed(seed)
     model = PainTransformer(encoder, explained.model.frames, generator)
     return replace(explained, model=model.eval())

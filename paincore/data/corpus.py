@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import tempfile
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -163,8 +164,8 @@ def index(root: Path, results: Path) -> tuple[pd.DataFrame, list[str], dict[str,
     """The frames table of a corpus folder, a sentence for each file left out, and the digests of
     the trees in `unbc.HASHED` (see `unbc.read_frames`), from the cache where nothing has changed.
 
-    Raises CorpusError for a folder that cannot be read and for `results` that cannot be written or
-    lie inside the corpus.
+    Where the file system keeps no times, the corpus is read anew each time. Raises CorpusError for
+    a folder that cannot be read and for `results` that cannot be written or lie inside the corpus.
     """
     listing = list_corpus(root)
     sources = (Path(module.__file__).read_bytes() for module in (facs, frames_table, labels, unbc))
@@ -177,9 +178,18 @@ def index(root: Path, results: Path) -> tuple[pd.DataFrame, list[str], dict[str,
         frames = pd.read_parquet(cache)
     except (OSError, ValueError):  # none, or a damaged one: pyarrow's errors are ValueErrors
         frames = pd.DataFrame()
-    if frames.attrs.get("made_from") != made_from:
+    before, known = frames, frames.attrs
+    if known.get("made_from") != made_from or not listing.keeps_times:
         frames, problems, digests = read_frames(listing)
         notes = {"ignored": listing.ignored + problems, "digests": digests}
+        same_reader = known.get("made_from", made_from)[1] == made_from[1]
+        same = same_reader and known.items() >= notes.items() and frames.equals(before)
+        if same and listing.keeps_times:
+            warnings.warn(
+                f"{root}: times of files have changed, labels, images and landmarks have not. "
+                "All of it was read again; what was computed from it is kept.",
+                stacklevel=2,
+            )
         frames.attrs = {"made_from": made_from, **notes}  # parquet keeps them
         try:
             cache.parent.mkdir(parents=True, exist_ok=True)

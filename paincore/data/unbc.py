@@ -54,7 +54,8 @@ class Listing:
 
     `folders` maps a tree to its folder relative to `root`; `files` maps (subject folder, sequence)
     to tree to frame numbers (sequence labels: 0); `ignored` has a sentence for each entry that the
-    layout does not explain; `stamp` is a SHA-256 over every file's name, size and times.
+    layout does not explain; `stamp` is a SHA-256 over every file's name, size and times, and
+    `keeps_times` says whether the file system has times that tell a change.
     """
 
     root: Path
@@ -62,6 +63,7 @@ class Listing:
     files: dict[tuple[str, str], dict[str, set[int]]] = field(default_factory=dict)
     ignored: list[str] = field(default_factory=list)
     stamp: str = ""
+    keeps_times: bool = True
 
 
 def list_corpus(root: Path) -> Listing:
@@ -87,14 +89,20 @@ def list_corpus(root: Path) -> Listing:
                 subject, sequence, frame = match.groups()
                 frames = listing.files.setdefault((subject, sequence), {}).setdefault(tree, set())
                 frames.add(int(frame or 0))
-                file = entry.stat()  # no program can set back the last of these times
-                changed = f"{file.st_size} {file.st_mtime_ns} {file.st_ctime_ns}"
-                stamp.update(f"{folder}/{path} {changed}\n".encode())
+                status = entry.stat()
+                times = times_of(status)
+                listing.keeps_times &= all(times)
+                stamp.update(f"{folder}/{path} {status.st_size} {times}\n".encode())
     except OSError as error:
         raise CorpusError(f"{error.filename} cannot be listed: {error.strerror}.") from error
     _check_subjects(listing)
     listing.stamp = stamp.hexdigest()
     return listing
+
+
+def times_of(status: os.stat_result) -> tuple[int, int]:
+    """When a file was changed; no program can set back the second."""
+    return status.st_mtime_ns, status.st_ctime_ns
 
 
 def _files(

@@ -1,6 +1,7 @@
 import json
 import os
 import shutil
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pandas as pd
 import pytest
 
 from paincore.data import corpus as corpus_module
-from paincore.data import facs
+from paincore.data import facs, unbc
 from paincore.data.corpus import compare_counts, index, label_fingerprint, open_corpus
 from paincore.data.frames import FRAMES
 from paincore.data.unbc import CorpusError
@@ -138,6 +139,31 @@ def change_with_size_and_time_kept(path: Path) -> None:
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def test_where_only_times_changed_one_warning_says_so_and_results_are_kept(miniature, results):
+    first = open_corpus("unbc", miniature.root, results=results)
+    os.utime(miniature.picture(2))
+    with pytest.warns(UserWarning, match=f"{miniature.root}: times of files have changed") as told:
+        second = open_corpus("unbc", miniature.root, results=results)
+    assert len(told) == 1
+    assert first.fingerprint == second.fingerprint
+    change_with_size_and_time_kept(miniature.picture(2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        open_corpus("unbc", miniature.root, results=results)  # a picture changed
+        open_corpus("unbc", miniature.root, results=results)  # nothing changed
+
+
+def test_a_file_system_without_times_has_the_corpus_read_each_time(miniature, results, monkeypatch):
+    monkeypatch.setattr(unbc, "times_of", lambda status: (0, 0))
+    before = open_corpus("unbc", miniature.root, results=results)
+    change_with_size_and_time_kept(miniature.picture(2))
+    after = open_corpus("unbc", miniature.root, results=results)
+    assert before.fingerprint != after.fingerprint
+    miniature.pspi(1).write_text(miniature.pspi(1).read_text().replace("0.0", "1.0"))
+    corrected = open_corpus("unbc", miniature.root, results=results)
+    assert corrected.frames["pspi"].sum() == after.frames["pspi"].sum() + 1
 
 
 def test_another_formula_of_pspi_reaches_a_cached_table(miniature, results, monkeypatch):

@@ -20,7 +20,7 @@ from paincore.manifest import dataset_named
 
 MADE_OF_PEOPLE = [design for design in DESIGNS if design != "published"]
 OF_FIVE = ["pair_and_shuffle", "balanced"]
-UNBC = {name: found["frames"] for name, found in dataset_named("unbc").expected.by_subject.items()}
+UNBC = {name: found.frames for name, found in dataset_named("unbc").expected.by_subject.items()}
 
 
 def table(**people: tuple[int, int]) -> pd.DataFrame:
