@@ -23,9 +23,9 @@ import torch
 from transformers.models.vit.configuration_vit import ViTConfig
 from transformers.models.vit.modeling_vit import ViTModel
 
-from paincore import encoders
-from paincore.attention import rollout
-from paincore.vit import PainTransformer
+from paincore.attention.maps import rollout
+from paincore.training import backbones as encoders
+from paincore.training.vit import PainTransformer
 
 REPEATS = 3
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from paincore.unbc import list_corpus, read_frames
+from paincore.data.unbc import list_corpus, read_frames
 from synthpain.corpus import synthesize
 from synthpain.layout import write_facs, write_landmarks, write_number
 

@@ -18,7 +18,7 @@ measured on synthetic people, whose geometry is known.
   cv2.warpAffine on the same mesh, over it.
 - frames_per_second: PNG of 320x240 in, stored frame of 224x224 out, with two workers, from the
   start of the process to the whole store.
-- peak_memory_mb: the most anonymous memory that the process that runs `register` and its workers
+- peak_memory_mb: the most anonymous memory that the process that runs `registered` and its workers
   hold together, for 20,000 frames.
 """
 
@@ -41,11 +41,12 @@ import pandas as pd
 import psutil
 from scipy.io import loadmat
 
-from paincore.framestore import open_store
-from paincore.manifest import fetch
-from paincore.registration import register
+from paincore.data.corpus import Corpus
+from paincore.manifest import dataset_named, fetch
 from paincore.registration.frontal import (
+    FaceMesh,
     Frontal,
+    Topology,
     crop,
     frontalise,
     head_angles,
@@ -53,9 +54,8 @@ from paincore.registration.frontal import (
     upright,
     view_points,
 )
-from paincore.registration.landmarker import Landmarker, points_68
-from paincore.registration.mesh import FaceMesh, Topology
-from paincore.registration.posed import WITHOUT_INNER_CORNERS
+from paincore.registration.landmarker import WITHOUT_INNER_CORNERS, Landmarker, points_68
+from paincore.registration.store import open_store, registered
 from synthpain.head import (
     CAMERA_DISTANCE,
     LANDMARK_VERTICES,
@@ -239,7 +239,7 @@ def warp_triangles(image: np.ndarray, mesh: FaceMesh, topology: Topology) -> np.
 
 
 def throughput_figures(person: Person, count: int) -> dict[str, float]:
-    """Frames a second through `register` with two workers, and the most memory they held."""
+    """Frames a second through `registered` with two workers, and the most memory they held."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         write_frames(root, person, count)
@@ -251,7 +251,8 @@ def throughput_figures(person: Person, count: int) -> dict[str, float]:
             time.sleep(0.25)
         seconds = time.perf_counter() - start
         assert process.returncode == 0, "register failed"
-        assert open_store(root / "store").usable.all()
+        (store,) = root.glob("stores/synthetic-landmarker-????????????")
+        assert open_store(store).usable.all()
     print(f"register: {count} frames in {seconds:.0f} s, at most {peak:.0f} MB")
     return {"frames_per_second": round(count / seconds, 1), "peak_memory_mb": round(peak)}
 
@@ -270,7 +271,8 @@ def register_frames(root: Path) -> None:
     """What the measured process does: register the pictures of `write_frames`."""
     names = [f"{number}.png" for number in range(len(list(root.glob("*.png"))))]
     frames = pd.DataFrame({"image": names, "landmarks": None, "state": "ok", "problem": ""})
-    register(frames, root / "store", workers=2, root=root, corpus_fingerprint="benchmark")
+    corpus = Corpus(dataset_named("synthetic"), root, frames, (), "benchmark", "", None)
+    registered(corpus, "landmarker", root, workers=2)
 
 
 def anonymous_megabytes(pid: int) -> float:

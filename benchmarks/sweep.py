@@ -13,7 +13,7 @@ profile for all.
   the cache: the wall time of trainings less what they spent in training and testing, a run.
 - `kills`: `paincore sweep` on two workers is killed (SIGKILL, the whole process group) at random
   moments, and started again each time. A kill is recovered from if every run that it leaves equals
-  the uninterrupted one to the bit; none is if the table at the end does not.
+  the uninterrupted one to the bit; none is if the runs at the end do not.
 """
 
 import argparse
@@ -31,18 +31,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from paincore.configuration import configure
-from paincore.corpus import Corpus, open_corpus
-from paincore.experiments import ablate, start_configurations
-from paincore.folds import Fold, make_folds
-from paincore.framestore import FrameStore
+from paincore.ablations.search import ablate
+from paincore.data.corpus import Corpus, open_corpus
+from paincore.folds.designs import Fold, make_folds
 from paincore.profiles import DEFAULT_PROFILE, profile_named
-from paincore.registration import registered
-from paincore.runs import open_run, read_runs
-from paincore.sweep import Sweep
+from paincore.registration.store import FrameStore, registered
+from paincore.study import open_study
+from paincore.training.configuration import configure
+from paincore.training.runs import open_run, read_runs
+from paincore.training.sweep import Sweep
 
 PROFILE = "smoke"
-CLOCKS = ["seconds", "started"]  # the columns in which runs of one key may differ
 EXAMPLES = 40  # runs over which overhead is averaged
 START = 15  # seconds within which a sweep starts, and its first run ends
 
@@ -84,14 +83,14 @@ def speedup(root: Path, profile: str, model: str | None = None) -> tuple[float, 
 
 def search_seconds(results: Path, profile: str, model: str | None, workers: int) -> float:
     """Wall time of the greedy search, from before the workers start."""
-    store = registered(open_corpus(profile=profile), profile=profile)
-    folds = make_folds(store.frames, "balanced", store.usable)
+    study = open_study(profile)
+    store, folds = study.store, study.folds
     start = time.perf_counter()
     with Sweep(results, "cpu", workers=workers) as sweep:
-        ablate(sweep, store, folds, start_configurations(profile_named(profile), model))
+        ablate(sweep, store, folds, study.starts(model))
         seconds = time.perf_counter() - start
     runs = read_runs(results).runs
-    print(f"{workers} workers: {len(runs)} runs, {runs['seconds'].sum():.0f} s in them")
+    print(f"{workers} workers: {len(runs)} runs, {sum(run.seconds for run in runs):.0f} s in them")
     return seconds
 
 
@@ -139,9 +138,9 @@ def kill_and_resume(
         moment = time.perf_counter() - begun
         print(f"kill {number} after {moment:.1f} s: {there} runs, {wrong} differ", flush=True)
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    one, other = (table_of(folder) for folder in (results, reference))
-    same = one.equals(other) and differing(results, reference) == 0
-    print(f"the table of {len(one)} runs equals that of the uninterrupted sweep: {same}")
+    one, other = (read_runs(folder).runs for folder in (results, reference))
+    same = len(one) == len(other) and differing(results, reference) == 0
+    print(f"the {len(one)} runs equal those of the uninterrupted sweep: {same}")
     return recovered if same else 0
 
 
@@ -174,15 +173,11 @@ def kill(process: subprocess.Popen) -> None:
     process.wait()
 
 
-def table_of(results: Path) -> pd.DataFrame:
-    return read_runs(results).runs.drop(columns=CLOCKS)
-
-
 def differing(results: Path, reference: Path) -> int:
     """How many runs of one folder are not, to the bit, those of the other."""
     found = 0
-    for key in read_runs(results).runs["key"]:
-        one, other = (open_run(folder / "runs" / key) for folder in (results, reference))
+    for one in read_runs(results).runs:
+        other = open_run(reference / "runs" / one.folder.name)
         same = (
             (one.folder / "metrics.json").read_bytes()
             == (other.folder / "metrics.json").read_bytes()

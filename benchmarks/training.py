@@ -23,16 +23,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers.models.vit.configuration_vit import ViTConfig
 from transformers.models.vit.modeling_vit import ViTForImageClassification, ViTModel
 
-from paincore.configuration import ADAM, BATCH, configure
-from paincore.corpus import open_corpus
-from paincore.folds import make_folds
-from paincore.inputs import Feed, keep_states
-from paincore.optimisation import optimise
-from paincore.registration import registered
-from paincore.sampling import CLIP, Draws
-from paincore.task import Samples, Task
-from paincore.training import TEST_BATCH, probabilities, train_fold
-from paincore.vit import PainTransformer, freeze, frozen_depth
+from paincore.data.corpus import open_corpus
+from paincore.folds.designs import make_folds
+from paincore.registration.store import registered
+from paincore.training.configuration import ADAM, BATCH_SIZE, configure
+from paincore.training.feed import Feed, keep_states
+from paincore.training.samples import CLIP_LENGTH, FoldSamples, Task, TrainingOrder
+from paincore.training.train import TEST_BATCH, optimise, pain_probabilities, train_fold
+from paincore.training.vit import PainTransformer, freeze, frozen_depth
 
 CPU = torch.device("cpu")
 SIZE = 224
@@ -48,7 +46,7 @@ def main() -> None:
     print(f"bf16 on this processor: {'yes' if bf16 else 'no: the ratios are of fp32'}")
     steps = 2 if quick else 4
     with tempfile.TemporaryDirectory() as folder:
-        files, pictures = write_frames(Path(folder), steps * BATCH * 5 // 4)
+        files, pictures = write_frames(Path(folder), steps * BATCH_SIZE * 5 // 4)
         plain = plain_rates(files, steps)
         for precision in precisions:
             figures = ratios(plain, pictures, steps, precision, Path(folder))
@@ -91,8 +89,8 @@ def plain_rates(files: list[Path], steps: int) -> dict[str, float]:
         return torch.from_numpy(((pixels / 255 - 0.5) / 0.5).transpose(2, 0, 1).copy())
 
     def step(start: int) -> None:
-        pixels = torch.stack([decoded(file) for file in files[start : start + BATCH]])
-        labels = torch.arange(BATCH) % 2
+        pixels = torch.stack([decoded(file) for file in files[start : start + BATCH_SIZE]])
+        labels = torch.arange(BATCH_SIZE) % 2
         loss = torch.nn.functional.cross_entropy(model(pixels).logits, labels)
         adam.zero_grad()
         loss.backward()
@@ -101,13 +99,16 @@ def plain_rates(files: list[Path], steps: int) -> dict[str, float]:
     step(0)  # warms caches
     with clock() as training:
         for number in range(steps):
-            step(number * BATCH)
+            step(number * BATCH_SIZE)
     with torch.no_grad():
         model(decoded(files[0])[None])
         with clock() as testing:
-            for file in files[: 2 * BATCH]:
+            for file in files[: 2 * BATCH_SIZE]:
                 model(decoded(file)[None], output_attentions=True)
-    rates = {"train": steps * BATCH / training.seconds, "test": 2 * BATCH / testing.seconds}
+    rates = {
+        "train": steps * BATCH_SIZE / training.seconds,
+        "test": 2 * BATCH_SIZE / testing.seconds,
+    }
     print(f"plain loop: {rates['train']:.2f} trained, {rates['test']:.2f} tested a second")
     return rates
 
@@ -155,20 +156,20 @@ def engine_rates(
     feed = Feed(model, pictures, rows, frozen_depth(model), precision)
     with clock() as filling:
         store = SimpleNamespace(fingerprint="noise")
-        feed.kept = keep_states(feed, store, "random", precision, CPU, folder / f"{layers}")
-    count = steps * BATCH
+        feed.kept = keep_states(feed, store, "random", CPU, folder / f"{layers}")
+    count = steps * BATCH_SIZE
     pain = np.arange(len(rows)) % 2 == 0
     train, test = np.arange(count), np.arange(count, len(rows))
-    samples = Samples(rows, pain, train, test, pain[:count], 0)
-    warm = Draws.unmixed(np.arange(BATCH))
+    samples = FoldSamples(rows, pain, train, test, pain[:count], 0)
+    warm = TrainingOrder.unmixed(np.arange(BATCH_SIZE))
     optimise(task, model, feed, samples, warm, show_progress=False)
     with clock() as training:
-        optimise(task, model, feed, samples, Draws.unmixed(train), show_progress=False)
+        optimise(task, model, feed, samples, TrainingOrder.unmixed(train), show_progress=False)
     feed.kept = None  # every frame is tested once: its states come from nowhere else
     tested = np.resize(test, TEST_BATCH["cpu"])
-    probabilities(task, model, feed, tested[:2])
+    pain_probabilities(task, model, feed, tested[:2])
     with clock() as testing:
-        probabilities(task, model, feed, tested)
+        pain_probabilities(task, model, feed, tested)
     return {
         "train": count / training.seconds,
         "fold": count / (training.seconds + filling.seconds),
@@ -197,7 +198,7 @@ def operations(model: str, layers: int | None) -> float:
         encoder = ViTModel._from_config(
             ViTConfig(), attn_implementation="sdpa", add_pooling_layer=False
         )
-    module = PainTransformer(encoder, CLIP[model], torch.Generator()).eval()
+    module = PainTransformer(encoder, CLIP_LENGTH[model], torch.Generator()).eval()
     side = SIZE * (2 if model == "vivit" else 1)
     depth = 0
     if layers:
@@ -227,7 +228,7 @@ def demo_seconds() -> dict[str, float]:
         with tempfile.TemporaryDirectory() as results, clock() as training:
             run = train_fold(store, config, fold, 0, results, "cpu", show_progress=False)
         figures[f"demo_{model}_fold_seconds"] = round(training.seconds, 1)
-        print(f"{config.title}: {run.environment['train_samples_per_second']:.0f} samples/s")
+        print(f"{config.title}: {run.environment['train_seconds']:.0f} s")
     return figures
 
 

@@ -2,13 +2,13 @@
 
 `python benchmarks/widgets.py` prints its figures as one JSON object on the last line. The demo
 corpus, its runs and models are opened, or made where they are missing. Each figure is the median of
-twenty steps, from the slider's new value to the encoded picture that a browser would get; what the
+twenty steps, from the slider's new value to the encoded image that a browser would get; what the
 browser and the network add is not in it.
 
-- `slider_ms`: milliseconds by widget; `face_ms` is that of the face, drawn at 256 pixels,
+- `slider_ms`: milliseconds by widget; `face_ms` is that of the face, rendered at 256 pixels,
   registered, and the model asked.
 - `face_by_matplotlib_ms`: the same face with its view drawn as a figure with savefig, the way that
-  the other chapters make their pictures; the baseline of `face_ms`.
+  the other chapters make their figures; the baseline of `face_ms`.
 """
 
 import json
@@ -19,54 +19,47 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from paincore.configuration import configure
-from paincore.corpus import open_corpus
-from paincore.experiments import ablate, start_configurations
-from paincore.explained import explain_all
-from paincore.folds import make_folds
-from paincore.profiles import DEFAULT_PROFILE, profile_named
-from paincore.registration import registered
-from paincore.registration_description import backends_here
-from paincore.sweep import Sweep
-from paincore.widgets.ablations import BY_HAND, explore_ablations
-from paincore.widgets.attention import explore_attention
-from paincore.widgets.explorer import Explorer
-from paincore.widgets.face import explore_face
-from paincore.widgets.film import explore_film
-from paincore.widgets.folds import explore_folds
-from paincore.widgets.registration import explore_registration
+from paincore.ablations.search import ablate
+from paincore.attention.explained import explain_all
+from paincore.explore.ablations import explore_ablations
+from paincore.explore.attention import explore_attention
+from paincore.explore.explorer import Explorer
+from paincore.explore.face import explore_face
+from paincore.explore.folds import explore_folds
+from paincore.explore.registration import explore_registration
+from paincore.explore.video import explore_video
+from paincore.registration.backends import backends_here
+from paincore.study import open_study
 
 STEPS = 20
 
 
 def main() -> None:
-    settings, corpus = profile_named(DEFAULT_PROFILE), open_corpus(profile=DEFAULT_PROFILE)
-    store = registered(corpus, profile=DEFAULT_PROFILE)
-    folds = make_folds(store.frames, "balanced", store.usable)
-    start = {"unfrozen_layers": 12, "learning_rate": 2e-4}
-    start |= {"backbone": settings.backbone, "precision": settings.precision}
-    with Sweep() as sweep:
-        ablations = ablate(sweep, store, folds, start_configurations(settings))
-        runs = sweep.train_all(store, [configure(model="vit", **start)], folds, keep_weights=True)
+    study = open_study()
+    corpus, store, folds = study.corpus, study.store, study.folds
+    vit = study.start("vit", unfrozen_layers=12, learning_rate=2e-4)
+    with study.sweep as sweep:
+        ablations = ablate(sweep, store, folds, study.starts())
+        runs = sweep.train_all(store, [vit], folds, keep_weights=True)
     models = explain_all(runs, store)
     face = explore_face(models[0])
-    by_hand = explore_ablations(corpus, ablations)
-    by_hand.set(rule=BY_HAND)
     numbers = range(STEPS)
     figures = {
         "face": milliseconds(face, "au4", [n / 4 for n in numbers]),
         "registration": milliseconds(
-            explore_registration(corpus, backends_here()), "frame", numbers
+            explore_registration(corpus, backends_here()), "place", numbers
         ),
         "folds": milliseconds(
             explore_folds(corpus, store.frames, folds), "fold", [1 + n % 5 for n in numbers]
         ),
-        "ablations": milliseconds(by_hand, "value", [0.05 + n / 25 for n in numbers]),
+        "ablations": milliseconds(
+            explore_ablations(corpus, ablations), "threshold", [0.05 + n / 25 for n in numbers]
+        ),
         "attention": milliseconds(explore_attention(corpus, models), "place", numbers),
-        "film": milliseconds(explore_film(corpus, models[0]), "place", numbers),
+        "video": milliseconds(explore_video(corpus, models[0]), "place", numbers),
     }
     figures = {name: round(value, 1) for name, value in figures.items()}
-    face.draw = plotted(face.draw)
+    face.show = plotted(face.show)
     baseline = milliseconds(face, "au6", [n / 4 for n in numbers])
     print(f"{Path(__file__).name}: medians of {STEPS} steps")
     printed = {"slider_ms": figures, "face_ms": figures["face"]}
@@ -74,9 +67,9 @@ def main() -> None:
 
 
 def milliseconds(explorer: Explorer, control: str, values) -> float:
-    """The median time of a step, once a browser has asked for the picture."""
-    explorer.picture.send = lambda message, buffers: None
-    explorer.picture._handle_custom_msg({"kind": "show"}, [])
+    """The median time of a step, once a browser has asked for the image."""
+    explorer.image.send = lambda message, buffers: None
+    explorer.image._handle_custom_msg("show", [])
     took = []
     for value in values:
         begun = time.perf_counter()
@@ -85,17 +78,17 @@ def milliseconds(explorer: Explorer, control: str, values) -> float:
     return statistics.median(took)
 
 
-def plotted(draw):
-    """The pixels that `draw` returns as the figure that other chapters would make of them."""
+def plotted(show):
+    """What `show` returns, its pixels as the figure that other chapters would make of them."""
 
     def as_figure(**state):
-        pixels = draw(**state)
+        shown = show(**state)
         figure = Figure(figsize=(5.3, 2.6), layout="constrained")
         axes = figure.subplots()
-        axes.imshow(pixels)
+        axes.imshow(shown.render())
         axes.set_axis_off()
         figure.savefig(BytesIO(), format="png", dpi=100)
-        return pixels
+        return shown
 
     return as_figure
 

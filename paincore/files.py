@@ -1,21 +1,25 @@
-"""Files: what names them, what tells whether they have changed, and room for large ones."""
+"""Files: what names them, what tells whether they have changed, and how they are written whole."""
 
 import hashlib
 import json
 import math
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import numpy as np
+from filelock import FileLock
 
 from paincore import PaincoreError
 
 ENGINE_VERSION = 1
-"""Raised when the same training, cache or picture would hold other numbers.
+"""Raised when the same training, cache or image would hold other numbers.
 
-`tests/test_engine.py` holds the numbers of small trainings.
+`tests/training/test_engine.py` holds the numbers of small trainings.
 """
 
 
@@ -49,14 +53,56 @@ def key_of(**made_from: object) -> str:
 
 def digest_of(path: Path) -> "hashlib._Hash":
     """The SHA-256 of a file, which is read once a process while it does not change."""
-    state = path.stat()
-    return _digest(path, (state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)).copy()
+    return _digest_in(path, state_of(path)).copy()
+
+
+def state_of(path: Path) -> tuple[int, ...]:
+    """What changes when a file does. Raises OSError if there is no file."""
+    found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 @lru_cache(maxsize=64)
-def _digest(path: Path, state: tuple) -> "hashlib._Hash":
+def _digest_in(path: Path, state: tuple) -> "hashlib._Hash":
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256")
+
+
+@contextmanager
+def writing(path: Path, size: int | None = None) -> Iterator[None]:
+    """Raise FileError, with what to do, where the operating system refuses to write.
+
+    `size` is the number of bytes that the path takes.
+    """
+    try:
+        yield
+    except OSError as fault:
+        takes = f" It takes {size / 1e9:.2f} GB." if size else ""
+        raise FileError(
+            f"{path} cannot be written ({fault.strerror or fault}).{takes} Free the disk or name "
+            "another results folder, and run again: what is done is kept."
+        ) from fault
+
+
+def check_writable(folder: Path) -> None:
+    """Make the folder if need be. Raises FileError unless files can be written in it."""
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder) as file:
+            file.write(bytes(4096))
+            file.flush()
+            os.fsync(file.fileno())
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A file beside `path` to write to, which takes its name when the block ends without error."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def reserve_array(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> None:
@@ -81,3 +127,40 @@ def reserve_array(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> None:
     except OSError:
         path.unlink(missing_ok=True)
         raise
+
+
+def cached_array(
+    path: Path,
+    shape: tuple[int, ...],
+    dtype: np.dtype,
+    fill: Callable[[np.ndarray], None],
+    limit: int,
+) -> np.ndarray:
+    """The array at `path`, opened to read; where there is none, `fill` writes it into zeros.
+
+    Arrays of the folder that were used longest ago are deleted until it holds at most `limit`
+    bytes; who has one open keeps it. A second process waits for the first. Raises FileError where
+    the disk has no room.
+    """
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    with writing(path, size):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{path}.lock"):
+            if not path.exists():
+                _make_room(path.parent, limit - size)
+                with whole_file(path) as partial:
+                    reserve_array(partial, shape, dtype)
+                    out = np.load(partial, mmap_mode="r+", allow_pickle=False)
+                    fill(out)
+                    out.flush()
+            os.utime(path)
+            return np.load(path, mmap_mode="r", allow_pickle=False)
+
+
+def _make_room(folder: Path, limit: int) -> None:
+    """Delete the arrays used longest ago until those left hold at most `limit` bytes."""
+    arrays = sorted(folder.glob("*.npy"), key=lambda file: file.stat().st_mtime)
+    held = sum(file.stat().st_size for file in arrays)
+    while arrays and held > limit:
+        held -= arrays[0].stat().st_size
+        arrays.pop(0).unlink(missing_ok=True)

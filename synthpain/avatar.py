@@ -42,7 +42,7 @@ def avatar(units: dict[str, float]) -> np.ndarray:
     """The first person with coded action units, as `draw_face` draws it.
 
     `units` has intensities under names such as `au4`; NaN is not coded, and what the drawn head
-    cannot do (AU27, AU50) is left out. Used by `paincore.figures.show_face`.
+    cannot do (AU27, AU50) is left out. Used by `paincore.data.figures.show_face`.
     """
     known = {f"au{au}" for au in DRAWN}
     return draw_face(**{k: v for k, v in units.items() if k in known and not np.isnan(v)})

@@ -2,11 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from paincore.corpus import Corpus, open_corpus
-from paincore.framestore import FrameStore
-from paincore.registration import registered
+from paincore.data.corpus import Corpus, open_corpus
+from paincore.registration.store import FrameStore, registered
 from synthpain.corpus import synthesize
-from tests.miniature import Miniature, write_miniature
+from tests.helpers.miniature import Miniature, write_miniature
 
 
 @pytest.fixture

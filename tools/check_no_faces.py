@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 ALLOWED = (
-    "paincore/backbones/general/model.safetensors",
-    "paincore/backbones/movement/model.safetensors",
+    "paincore/training/weights/general/model.safetensors",
+    "paincore/training/weights/movement/model.safetensors",
     "synthpain/head.npz",
     "tests/registration/fixtures/resfcn.npz",
 )

@@ -1,4 +1,4 @@
-"""Make paincore/backbones: the two small ViTs that stand where the paper has ImageNet weights.
+"""Make paincore/training/weights: two small ViTs that stand where the paper has ImageNet weights.
 
 People who are in no corpus are drawn by the corpus's own renderer, each picture with pose, light,
 gaze and face movements of its own. Every action unit is drawn for itself: it is at rest, or has an
@@ -36,10 +36,10 @@ from torch.nn import functional
 from transformers import ViTConfig, ViTModel
 
 from paincore.cluster import connect, run
-from paincore.encoders import DEMO
 from paincore.manifest import ROOT
-from paincore.registration.backends import Backend, fingerprint, load_backend
+from paincore.registration.backends import Backend, backend_fingerprint, load_backend
 from paincore.registration.faces import Picture, find_faces
+from paincore.training.backbones import DEMO
 from synthpain.behaviour import AUS
 from synthpain.corpus import GENERATOR_VERSION
 from synthpain.head import View
@@ -178,7 +178,7 @@ def draw_people(plan: Plan, cache: Path, client: Client) -> list[Path]:
     """Where the pictures of each of the plan's people lie; those that are missing are drawn."""
     side = DEMO["image_size"]
     drawn = [SEED, GENERATOR_VERSION, MOVES, ROOMS, STORED, side, plan.pictures]
-    drawn += [fingerprint(name) for name in VIEWS]
+    drawn += [backend_fingerprint(name) for name in VIEWS]
     folder = cache / hashlib.sha256(json.dumps(drawn).encode()).hexdigest()[:12]
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{number:04d}.npz" for number in range(plan.people)]
@@ -362,7 +362,8 @@ def make_backbones(plan: Plan, out: Path, cache: Path, workers: int = 2) -> None
 
 
 def main(
-    out: Path = ROOT / "paincore" / "backbones", cache: Path = ROOT / "results" / "backbones"
+    out: Path = ROOT / "paincore" / "training" / "weights",
+    cache: Path = ROOT / "results" / "backbones",
 ) -> None:
     """Make both backbones, in about an hour on two cores."""
     make_backbones(Plan(), out, cache)

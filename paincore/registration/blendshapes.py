@@ -4,7 +4,7 @@ The network takes 146 of the 478 landmarks, x and y in pixels, the right way up;
 not matter. It answers with the strength, 0 to 1, of each of the movements that ARKit names; left
 and right are the person's. Some are nearly an action unit: eyeBlink AU43, browDown AU4,
 mouthUpperUp AU10, mouthSmile AU12, jawOpen AU26. cheekSquint and noseSneer, which would be AU6 and
-AU9, hardly leave 0 on drawn faces. Used by chapter 04, as input of a baseline.
+AU9, hardly leave 0 on synthetic faces.
 """
 
 import zipfile
@@ -19,7 +19,7 @@ from paincore.registration.landmarker import VERTICES, Landmarker, Network
 # Which landmarks the network takes and what it answers, in its order: kLandmarksSubsetIdxs and
 # kBlendshapeNames of mediapipe/tasks/cc/vision/face_landmarker/face_blendshapes_graph.cc.
 # fmt: off
-LANDMARKS = (
+NETWORK_LANDMARKS = [
     0, 1, 4, 5, 6, 7, 8, 10, 13, 14, 17, 21, 33, 37, 39, 40, 46, 52, 53, 54, 55, 58, 61, 63, 65, 66,
     67, 70, 78, 80, 81, 82, 84, 87, 88, 91, 93, 95, 103, 105, 107, 109, 127, 132, 133, 136, 144,
     145, 146, 148, 149, 150, 152, 153, 154, 155, 157, 158, 159, 160, 161, 162, 163, 168, 172, 173,
@@ -28,7 +28,7 @@ LANDMARKS = (
     334, 336, 338, 356, 361, 362, 365, 373, 374, 375, 377, 378, 379, 380, 381, 382, 384, 385, 386,
     387, 388, 389, 390, 397, 398, 400, 402, 405, 409, 415, 454, 466, 468, 469, 470, 471, 472, 473,
     474, 475, 476, 477,
-)
+]
 BLENDSHAPES = (
     "_neutral", "browDownLeft", "browDownRight", "browInnerUp", "browOuterUpLeft",
     "browOuterUpRight", "cheekPuff", "cheekSquintLeft", "cheekSquintRight", "eyeBlinkLeft",
@@ -49,7 +49,6 @@ class BlendshapeReader:
 
     def __init__(self, bundle: Path) -> None:
         self.landmarker = Landmarker(bundle)
-        self.located = self.landmarker.landmarks = Remembering(self.landmarker.landmarks)
         with zipfile.ZipFile(bundle) as files:
             self.network = Network(files.read("face_blendshapes.tflite"))
 
@@ -61,25 +60,11 @@ class BlendshapeReader:
         mesh = self.landmarker.largest_face(image)
         if mesh is None or mesh.score < PRESENT:
             return None
-        # A mesh leaves out the irises: they go from the crop to the picture as its vertices did.
-        crop = self.located.outputs[0].reshape(-1, 3)[:, :2].astype(np.float64)
-        scale, turn, shift = similarity(
-            crop[:VERTICES], mesh.vertices[:, :2].astype(np.float64), np.ones(VERTICES)
-        )
+        # A mesh leaves out the irises: they go from the crop to the image as its vertices did.
+        crop, vertices = (p[:, :2].astype(np.float64) for p in (mesh.crop_points, mesh.vertices))
+        scale, turn, shift = similarity(crop[:VERTICES], vertices, np.ones(VERTICES))
         return self.from_landmarks(scale * crop @ turn.T + shift)
 
     def from_landmarks(self, landmarks: np.ndarray) -> np.ndarray:
-        """Blendshapes float32 (52,) of landmarks (478, 2) in pixels of the picture."""
-        return self.network(landmarks[list(LANDMARKS)].astype(np.float32))[0]
-
-
-class Remembering:
-    """A network whose last outputs can be looked at."""
-
-    def __init__(self, network: Network) -> None:
-        self.network = network
-        self.outputs: list[np.ndarray] = []
-
-    def __call__(self, value: np.ndarray) -> list[np.ndarray]:
-        self.outputs = self.network(value)
-        return self.outputs
+        """Blendshapes float32 (52,) of landmarks (478, 2) in pixels of the image."""
+        return self.network(landmarks[NETWORK_LANDMARKS].astype(np.float32))[0]

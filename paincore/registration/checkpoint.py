@@ -1,20 +1,18 @@
 """TensorFlow v2 checkpoints, read without TensorFlow.
 
-A checkpoint is an index and its data shards: `NAME.index`, `NAME.data-00000-of-00001`. The index is
-a LevelDB table (sorted keys in blocks, each with a checksum) from a tensor's name to a protobuf
-message `BundleEntryProto`: data type, shape, shard, byte offset, size and checksum of its values.
-The first entry, with an empty key, is the header. Checksums are CRC-32C, masked as LevelDB does.
-Formats: TensorFlow's tensor_bundle.proto and tensor_bundle.h, LevelDB's table_format.md. Used to
-convert PRNet's released weights (chapter 02).
+A checkpoint is an index and its values: `NAME.index`, `NAME.data-00000-of-00001`. The index is a
+LevelDB table (sorted keys in blocks, each with a checksum) from a tensor's name to a protobuf
+message `BundleEntryProto`: data type, shape, byte offset, size and checksum of its values. The
+first entry, with an empty key, is the header. Checksums are CRC-32C, masked as LevelDB does.
+Formats: TensorFlow's tensor_bundle.proto and tensor_bundle.h, LevelDB's table_format.md.
 """
 
 import math
-import os
 import struct
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import NamedTuple
 
 import google_crc32c
 import numpy as np
@@ -24,102 +22,102 @@ from paincore.registration.wire import read_varint, wire_fields
 
 FOOTER_BYTES = 48  # two block handles, padding, and the magic number
 MAGIC = 0xDB4775248B80FB57
-TRAILER_BYTES = 5  # behind each block: its compression and its checksum
 FLOAT32 = 1  # DT_FLOAT in TensorFlow's types.proto
 CRC_MASK = 0xA282EAD8
-ANEW = "Get the checkpoint's files anew, all from one download."
 
 
 class CheckpointError(PaincoreError):
-    """A file is no checkpoint, is damaged, or is another network's; the message says which."""
+    """A file that is no checkpoint, or is damaged; the message names it."""
 
 
-@dataclass(frozen=True)
-class Entry:
-    """Where a tensor lies: TensorFlow's number of its data type, its shape, the data shard, byte
-    offset and size in it, and the masked CRC-32C of those bytes."""
+class TensorEntry(NamedTuple):
+    """TensorFlow's number of a tensor's data type, its shape, and where its values lie in the file
+    of values: byte offset, size, and the masked CRC-32C of those bytes."""
 
     dtype: int
     shape: tuple[int, ...]
-    shard: int
     offset: int
     size: int
     crc: int
 
 
-@dataclass(frozen=True)
-class Index:
-    """A checkpoint's index: its file, the number of data shards, and the entries by name."""
-
-    path: Path
-    shards: int
-    entries: Mapping[str, Entry]
-
-    def shard_path(self, shard: int) -> Path:
-        """The file of a data shard, numbered from 0."""
-        return self.path.with_suffix(f".data-{shard:05d}-of-{self.shards:05d}")
-
-
-def read_index(path: Path) -> Index:
-    """The index of a checkpoint, every block's checksum checked.
-
-    Raises CheckpointError, which names the file, if it is absent, truncated, damaged or not an
-    index.
-    """
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Turn what fails on a file into a CheckpointError that names it and says what to do."""
     try:
-        data = path.read_bytes()
-    except OSError as fault:
-        raise CheckpointError(f"{path} cannot be read: {fault.strerror}. {ANEW}") from fault
-    if len(data) < FOOTER_BYTES or struct.unpack("<Q", data[-8:])[0] != MAGIC:
+        yield
+    except (OSError, ValueError) as fault:
+        reason = getattr(fault, "strerror", None) or fault
         raise CheckpointError(
-            f"{path} is not the index of a TensorFlow checkpoint, or its end is missing: it does "
-            f"not end in a table's magic number. {ANEW}"
-        )
-    try:
+            f"{path} cannot be read: {reason}. Get both files of the checkpoint again, from one "
+            "download."
+        ) from fault
+
+
+def read_index(path: Path) -> dict[str, TensorEntry]:
+    """The entries of an index by name, every checksum checked; CheckpointError names the file."""
+    with _naming(path):
+        data = path.read_bytes()
+        if len(data) < FOOTER_BYTES or struct.unpack("<Q", data[-8:])[0] != MAGIC:
+            raise ValueError("it is no TensorFlow index, or its end is missing")
         rows = dict(table_rows(data))
-        shards = read_header(rows.pop(b""))
-        return Index(path, shards, {key.decode(): read_entry(row) for key, row in rows.items()})
-    except KeyError as fault:
-        raise CheckpointError(f"{path} has no checkpoint's header. {ANEW}") from fault
-    except ValueError as fault:
-        raise CheckpointError(f"{path} is damaged: {fault}. {ANEW}") from fault
+        header = dict(wire_fields(rows.pop(b"", b"")))
+        if header.get(1) != 1 or header.get(2):
+            raise ValueError("its values are not in one little-endian file")
+        return {key.decode(): read_entry(row) for key, row in rows.items()}
+
+
+def read_tensors(path: Path, skipped: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
+    """The tensors, float32 by name, of the checkpoint whose index is `path`, checksums checked.
+
+    `skipped` are last parts of names, such as the optimiser's "Adam". Raises CheckpointError, which
+    names the file and the tensor.
+    """
+    entries = read_index(path)
+    wanted = {n: e for n, e in entries.items() if n.rpartition("/")[2] not in skipped}
+    values = path.with_suffix(".data-00000-of-00001")
+    with _naming(values):
+        data = np.memmap(values, np.uint8, mode="r")
+        return {name: read_tensor(data, name, entry) for name, entry in wanted.items()}
+
+
+def read_tensor(data: np.ndarray, name: str, entry: TensorEntry) -> np.ndarray:
+    """One tensor out of the bytes of the values."""
+    if entry.dtype != FLOAT32 or entry.size != 4 * math.prod(entry.shape):
+        raise ValueError(f"{name} is not float32 (data type {entry.dtype}, {entry.size} bytes)")
+    values = data[entry.offset : entry.offset + entry.size].tobytes()
+    if len(values) < entry.size:
+        raise ValueError(f"it is truncated, {name} ends at byte {entry.offset + entry.size}")
+    if masked_crc(values) != entry.crc:
+        raise ValueError(f"{name} does not match its checksum")
+    return np.frombuffer(values, "<f4").reshape(entry.shape)
 
 
 def table_rows(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Keys and values of a LevelDB table, in order; ValueError where it is damaged."""
     footer = data[-FOOTER_BYTES:]
-    filter_block, position = read_handle(footer, 0)
-    index_block, _ = read_handle(footer, position)
-    read_block(data, filter_block)  # says nothing about a checkpoint, but may be damaged
-    for _, handle in block_rows(read_block(data, index_block)):
-        yield from block_rows(read_block(data, read_handle(handle, 0)[0]))
+    _, position = read_block(data, footer, 0)  # a filter, which may be damaged and is not needed
+    index_block, _ = read_block(data, footer, position)
+    for _, handle in block_rows(index_block):
+        yield from block_rows(read_block(data, handle, 0)[0])
 
 
-def read_handle(data: bytes, position: int) -> tuple[tuple[int, int], int]:
-    """A block's offset and size, and the position behind them."""
-    offset, position = read_varint(data, position)
-    size, position = read_varint(data, position)
-    return (offset, size), position
-
-
-def read_block(data: bytes, handle: tuple[int, int]) -> bytes:
-    """The contents of a block, checked against its checksum."""
-    offset, size = handle
+def read_block(data: bytes, handle: bytes, position: int) -> tuple[bytes, int]:
+    """The contents of the block that the handle at `position` points to, checked against its
+    checksum, and the position behind the handle."""
+    offset, position = read_varint(handle, position)
+    size, position = read_varint(handle, position)
     end = offset + size
-    if end + TRAILER_BYTES > len(data) - FOOTER_BYTES:
+    if end + 5 > len(data) - FOOTER_BYTES:  # behind each block: its compression and its checksum
         raise ValueError(f"a block at byte {offset} runs beyond the end of the table")
     compression, crc = struct.unpack_from("<BI", data, end)
-    if masked_crc(data[offset : end + 1]) != crc:
-        raise ValueError(f"the block at byte {offset} does not match its checksum")
-    if compression:
-        raise ValueError(f"the block at byte {offset} is compressed, as no checkpoint's index is")
-    return data[offset:end]
+    if masked_crc(data[offset : end + 1]) != crc or compression:
+        raise ValueError(f"the block at byte {offset} is compressed or misses its checksum")
+    return data[offset:end], position
 
 
 def block_rows(block: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Keys and values of a block; each key says how much it shares with the one before."""
-    if len(block) < 4:
-        raise ValueError("a block is too short")
     restarts = struct.unpack("<I", block[-4:])[0]
     end = len(block) - 4 * (restarts + 1)
     position, key = 0, b""
@@ -133,93 +131,16 @@ def block_rows(block: bytes) -> Iterator[tuple[bytes, bytes]]:
         yield key, block[middle:position]
 
 
-def read_header(message: bytes) -> int:
-    """The number of data shards in a `BundleHeaderProto`."""
-    fields = dict(wire_fields(message))
-    if fields.get(2, 0) != 0:
-        raise ValueError("its values are big-endian, which is not read here")
-    return fields.get(1, 0)
-
-
-def read_entry(message: bytes) -> Entry:
+def read_entry(message: bytes) -> TensorEntry:
     """A `BundleEntryProto`; a field that is left out is 0."""
     fields = dict(wire_fields(message))
-    dimensions = [
-        dict(wire_fields(value)) for number, value in wire_fields(fields.get(2, b"")) if number == 2
-    ]
-    return Entry(
-        dtype=fields.get(1, 0),
-        shape=tuple(dimension.get(1, 0) for dimension in dimensions),
-        shard=fields.get(3, 0),
-        offset=fields.get(4, 0),
-        size=fields.get(5, 0),
-        crc=int.from_bytes(fields.get(6, b""), "little"),
-    )
+    dimensions = [dict(wire_fields(v)) for n, v in wire_fields(fields.get(2, b"")) if n == 2]
+    shape = tuple(dimension.get(1, 0) for dimension in dimensions)
+    crc = int.from_bytes(fields.get(6, b""), "little")
+    return TensorEntry(fields.get(1, 0), shape, fields.get(4, 0), fields.get(5, 0), crc)
 
 
 def masked_crc(data: bytes) -> int:
     """CRC-32C of the bytes, rotated and shifted, since they may hold checksums themselves."""
     crc = google_crc32c.value(data)
     return ((crc >> 15 | crc << 17) + CRC_MASK) & 0xFFFFFFFF
-
-
-def read_tensors(index: Index, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
-    """The named tensors, float32, each checked for its shape, its size and its checksum.
-
-    Raises CheckpointError, which names file and tensor, if one is missing, has another shape or
-    type, lies beyond the end of its file, or is damaged.
-    """
-    check_entries(index, shapes)
-    by_shard: dict[int, dict[str, Entry]] = {}
-    for name in shapes:
-        entry = index.entries[name]
-        by_shard.setdefault(entry.shard, {})[name] = entry
-    tensors = {}
-    for shard, entries in by_shard.items():
-        path = index.shard_path(shard)
-        try:
-            with path.open("rb") as file:
-                tensors |= {name: read_tensor(file, name, e) for name, e in entries.items()}
-        except OSError as fault:
-            raise CheckpointError(f"{path} cannot be read: {fault.strerror}. {ANEW}") from fault
-    return tensors
-
-
-def check_entries(index: Index, shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Raise CheckpointError if the index lacks a tensor or says another shape, type or size."""
-    missing = sorted(set(shapes) - set(index.entries))
-    if missing:
-        raise CheckpointError(
-            f"{index.path} lacks {len(missing)} of {len(shapes)} tensors, the first is "
-            f"{missing[0]}: it is another network's checkpoint, or another version of it. {ANEW}"
-        )
-    for name, shape in shapes.items():
-        entry = index.entries[name]
-        if entry.shape != tuple(shape):
-            raise CheckpointError(
-                f"{index.path}: {name} has the shape {list(entry.shape)}, not {list(shape)}: it "
-                f"is another network's checkpoint. {ANEW}"
-            )
-        if entry.dtype != FLOAT32 or entry.size != 4 * math.prod(shape):
-            raise CheckpointError(
-                f"{index.path}: {name} is not float32 (data type {entry.dtype}, {entry.size} "
-                f"bytes): it is another network's checkpoint. {ANEW}"
-            )
-
-
-def read_tensor(file: BinaryIO, name: str, entry: Entry) -> np.ndarray:
-    """One tensor out of an open data shard."""
-    length = os.fstat(file.fileno()).st_size
-    if entry.offset + entry.size > length:
-        raise CheckpointError(
-            f"{file.name} is truncated: it has {length} bytes, and {name} ends at byte "
-            f"{entry.offset + entry.size}. {ANEW}"
-        )
-    file.seek(entry.offset)
-    values = file.read(entry.size)
-    if masked_crc(values) != entry.crc:
-        raise CheckpointError(
-            f"{file.name} is damaged, or belongs to another index: {name} does not match its "
-            f"checksum. {ANEW}"
-        )
-    return np.frombuffer(values, "<f4").reshape(entry.shape)

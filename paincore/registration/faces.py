@@ -1,11 +1,10 @@
-"""From pictures to registered faces: reading, finding, viewing, and why there is none.
+"""From images to registered faces: reading, finding, viewing, and why there is none.
 
-A picture without a usable face is not an error: it has a state, a word of `STATES` or, in a
-corpus, of `paincore.frames.STATES`, and a sentence that names its file. Used by chapter 02.
+An image without a usable face is not an error: it has a state, a word of `FACE_STATES` or, in a
+corpus, of `paincore.data.frames.STATES`, and a sentence that names its file.
 """
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,35 +12,31 @@ import cv2
 import numpy as np
 
 from paincore import PaincoreError
+from paincore.data.unbc import CorpusError, read_landmarks
 from paincore.registration.backends import TAKE_LANDMARKS, Backend
-from paincore.registration.frontal import Frontal
-from paincore.registration.mesh import FaceMesh
-from paincore.unbc import CorpusError, read_landmarks
+from paincore.registration.frontal import FaceMesh, Frontal
 
 BLACK = 12  # of 255: a frame with no pixel above it was recorded with the lens closed
 PRESENT = 0.5  # presence score from which a face counts as found
 EXTREME_YAW = 50.0  # degrees beyond which frontal views are poor: flagged, not dropped
 
-STATES = {
-    "undecodable": "the picture cannot be decoded",
-    "black": "the picture is black",
+FACE_STATES = {
+    "undecodable": "the image cannot be decoded",
+    "black": "the image is black",
     "bad_landmarks": "the landmark file does not hold 66 points that fit a face",
     "no_face": "the backend found no face",
     "low_presence": f"the best face has a presence score below {PRESENT}",
 }
-"""What registration adds to the states of `paincore.frames`, and what it means."""
-
-BATCH_FRAMES = 32  # pictures that a backend gets at a time
-BATCH_BYTES = 64e6  # of pixels, where the pictures are large
+"""What registration adds to the states of `paincore.data.frames`, and what it means."""
 
 
 class RegistrationError(PaincoreError):
-    """A picture on which registration fails in a way that it has no state for."""
+    """An image on which registration fails in a way that it has no state for."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture to register: RGB uint8 (H, W, 3), or None with the state and sentence that say
+    """An image to register: RGB uint8 (H, W, 3), or None with the state and sentence that say
     why; landmarks float (66, 2) in pixels, if a backend wants them and they are there."""
 
     name: str
@@ -53,7 +48,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Face:
-    """What registration found in a picture; mesh and view are None where there is no face.
+    """What registration found in an image; mesh and view are None where there is no face.
 
     A face of a state other than "ok" has no view. `view` is a crop for the backend `none`.
     """
@@ -74,9 +69,9 @@ class Face:
         mesh, view = self.mesh, self.view
         pose = ("yaw", "pitch", "roll", "visible_share")
         return {
-            "score": mesh.score if mesh else math.nan,
+            "score": mesh.score if mesh else np.nan,
             "faces": mesh.faces if mesh else 0,
-            **{name: float(getattr(view, name)) if view else math.nan for name in pose},
+            **{name: float(getattr(view, name)) if view else np.nan for name in pose},
             "extreme_yaw": bool(view) and abs(view.yaw) > EXTREME_YAW,
         }
 
@@ -84,7 +79,7 @@ class Face:
 def find_faces(pictures: Sequence[Picture], backend: Backend, size: int = 224) -> list[Face]:
     """The largest face of each picture, its view `size` pixels square.
 
-    Raises RegistrationError naming the pictures if the backend fails on them.
+    Raises RegistrationError naming the images if the backend fails on them.
     """
     usable = [p for p in pictures if p.state == "ok"]
     try:
@@ -92,11 +87,9 @@ def find_faces(pictures: Sequence[Picture], backend: Backend, size: int = 224) -
         found = {id(p): mesh for p, mesh in zip(usable, meshes, strict=True)}
         return [_face(p, found.get(id(p)), backend, size) for p in pictures]
     except Exception as fault:  # a backend's libraries have errors of their own
-        names = [p.name for p in usable]
-        among = names[0] if len(names) == 1 else f"one of {names[0]} to {names[-1]}"
-        raise RegistrationError(
-            f"registration ({backend.name}) failed on {among}: {type(fault).__name__}: {fault}"
-        ) from fault
+        among = ", ".join(p.name for p in usable)
+        reason = f"{type(fault).__name__}: {fault}"
+        raise RegistrationError(f"{backend.name} failed on one of {among}: {reason}") from fault
 
 
 def _face(picture: Picture, mesh: FaceMesh | None, backend: Backend, size: int) -> Face:
@@ -112,9 +105,9 @@ def _face(picture: Picture, mesh: FaceMesh | None, backend: Backend, size: int) 
 
 
 def read_picture(root: Path, row: object, backend: str) -> Picture:
-    """The picture of a row of the frames table with what the backend needs.
+    """The image of a row of the frames table with what the backend needs.
 
-    A row that has a state other than "ok" keeps it; a picture that cannot be used gets one.
+    A row that has a state other than "ok" keeps it; an image that cannot be used gets one.
     """
     name = str(row.image)
     if row.state != "ok":
@@ -143,8 +136,8 @@ def usable_landmarks(root: Path, path: str | None, name: str) -> tuple[np.ndarra
         landmarks = read_landmarks(root, path)
     except CorpusError as fault:
         return None, str(fault)
-    spread = np.linalg.svd(landmarks - landmarks.mean(0), compute_uv=False)
-    if spread[1] < 1:
+    extents = np.linalg.svd(landmarks - landmarks.mean(0), compute_uv=False)
+    if extents[1] < 1:
         return None, f"{path}: the landmarks lie in a line or a point"
     return landmarks, ""
 
@@ -157,16 +150,3 @@ def decode(content: np.ndarray) -> np.ndarray | None:
     except cv2.error:  # larger than OpenCV is willing to decode
         return None
     return None if image is None else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-
-
-def batches(pictures: Iterator[Picture]) -> Iterator[list[Picture]]:
-    """Pictures in lists that are short enough to be held at once."""
-    batch, held = [], 0
-    for picture in pictures:
-        batch.append(picture)
-        held += 0 if picture.image is None else picture.image.nbytes
-        if len(batch) == BATCH_FRAMES or held > BATCH_BYTES:
-            yield batch
-            batch, held = [], 0
-    if batch:
-        yield batch

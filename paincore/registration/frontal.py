@@ -4,19 +4,26 @@ The paper turns PRNet's mesh to the canonical frontal view and rasterises it wit
 3.2). Here a weighted similarity takes the mesh's anchors to the canonical face, so that the same
 patch shows the same part of the face in every frame; a z-buffer over the aligned mesh gives each
 pixel of the view its place in the frame. What the camera did not see stays empty: filling it by
-mirroring would invent an expression. Used by chapter 02.
+mirroring would invent an expression.
+
+Vertices are in image pixels: x right, y down, the centre of the top left pixel at (0, 0), depth
+towards the camera in pixels. Canonical coordinates are those of MediaPipe's canonical face, in cm:
+x to the image's right, y up, z towards the camera.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numba
 import numpy as np
 
-from paincore.registration.mesh import FaceMesh, Topology
 from paincore.registration.raster import nearest_depth, source_map
 from synthpain.raster import vertex_normals
+
+Images = list[np.ndarray]  # RGB uint8 (H, W, 3) each
+Landmarks = Sequence[np.ndarray | None]  # of each image, (66, 2) in pixels
 
 VIEW_SIDE = 19.5  # cm, what the frontal view shows: the canonical face is 17.7 high
 CENTRE = (0.0, -1.2)  # cm, canonical x and y in the middle of the view: room for an open jaw
@@ -27,6 +34,31 @@ SOURCE_SIZE = 96  # pixels, side of the z-buffer in which the frame's own hidden
 MARGIN = np.ones((5, 5), np.uint8)
 BEHIND = np.float32(0.05)  # of the face's size: as far behind the nearest surface, skin is hidden
 WINDOW, MAJORITY = (5, 5), 13  # pixels: what most of a window show, its middle does
+
+
+@dataclass(frozen=True)
+class FaceMesh:
+    """One face: vertices float32 (V, 3), presence score 0..1, how many faces the image has, and,
+    of FaceLandmarker, its points float32 (478, 3) in pixels of the network's crop, irises last."""
+
+    vertices: np.ndarray
+    score: float
+    faces: int = 1
+    crop_points: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Topology:
+    """What all meshes of a backend have in common.
+
+    triangles int32 (T, 3); anchors int (K,): the vertices that are aligned to the canonical points
+    canonical float64 (K, 3), with weights float64 (K,).
+    """
+
+    triangles: np.ndarray
+    anchors: np.ndarray
+    canonical: np.ndarray
+    weights: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -50,14 +82,14 @@ def similarity(
 ) -> tuple[float, np.ndarray, np.ndarray]:
     """Scale, rotation (D, D) and shift (D,) that take points (K, D) nearest to target (K, D) in
     weighted squares. Umeyama 1991, "Least-squares estimation of transformation parameters"."""
-    share = weights / weights.sum()
-    from_mean, to_mean = share @ points, share @ target
+    w = weights / weights.sum()
+    from_mean, to_mean = w @ points, w @ target
     a, b = points - from_mean, target - to_mean
-    u, s, vt = np.linalg.svd((share[:, None] * b).T @ a)
+    u, s, vt = np.linalg.svd((w[:, None] * b).T @ a)
     sign = np.ones(len(s))
     sign[-1] = np.sign(np.linalg.det(u @ vt))
     rotation = (u * sign) @ vt
-    scale = (s * sign).sum() / (share @ (a**2).sum(1))
+    scale = (s * sign).sum() / (w @ (a**2).sum(1))
     return scale, rotation, to_mean - scale * rotation @ from_mean
 
 
@@ -96,17 +128,16 @@ def frontalise(image: np.ndarray, mesh: FaceMesh, topology: Topology, size: int 
     high = np.clip(np.ceil(high) + 1, 0, size).astype(int)
     part = slice(low[1], high[1]), slice(low[0], high[0])  # of the view, where the face is
     target[:, :2] -= low
-    picture, shown, share = draw(image, mesh, topology, target, high - low)
     view, visible = np.zeros((size, size, 3), np.uint8), np.zeros((size, size), bool)
-    view[part], visible[part] = picture, shown
-    return Frontal(view, visible, share, *head_angles(rotation.T))
+    view[part], visible[part], shown = render(image, mesh, topology, target, high - low)
+    return Frontal(view, visible, shown, *head_angles(rotation.T))
 
 
-def draw(
+def render(
     image: np.ndarray, mesh: FaceMesh, topology: Topology, target: np.ndarray, extent: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """The mesh's skin drawn where `target` float32 (V, 3) has its vertices, in a picture of
-    `extent` (width, height): the picture, where it is visible, and the share that is."""
+    """The mesh's skin rendered where `target` float32 (V, 3) has its vertices, in an image of
+    `extent` (width, height): the image, where it is visible, and the proportion that is."""
     normals = vertex_normals(upright(mesh.vertices).astype(np.float32), topology.triangles)
     values = np.column_stack([mesh.vertices, normals[:, 2]])
     place, depth, facing = source_map(target, topology.triangles, values, extent[0], extent[1])
@@ -121,9 +152,9 @@ def draw(
     visible = inside & (around >= MAJORITY)
     # OpenCV samples four channels in less than half the time of three.
     image = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA)
-    picture = cv2.remap(image, place, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    picture = cv2.copyTo(cv2.cvtColor(picture, cv2.COLOR_RGBA2RGB), visible.view(np.uint8))
-    return picture, visible, np.count_nonzero(visible) / np.count_nonzero(depth > -np.inf)
+    view = cv2.remap(image, place, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    view = cv2.copyTo(cv2.cvtColor(view, cv2.COLOR_RGBA2RGB), visible.view(np.uint8))
+    return view, visible, np.count_nonzero(visible) / np.count_nonzero(depth > -np.inf)
 
 
 @numba.njit(cache=True, error_model="numpy")

@@ -3,20 +3,21 @@
 The bundle (Apache-2.0, see the data manifest) is a zip of a face detector on 128x128 pixels, a
 landmark network on 256x256, and the canonical face with its triangles and Procrustes weights. The
 networks run on LiteRT, on one core, without a GPU or system library. Kartynnik et al. 2019,
-"Real-time facial surface geometry from monocular video on mobile GPUs". Used by chapter 02.
+"Real-time facial surface geometry from monocular video on mobile GPUs".
+
+Without a network, `PosedCanonicalFace` fits the canonical face to given 2D landmarks.
 """
 
 import math
 import struct
 import zipfile
-from functools import cached_property
 from pathlib import Path
 
 import cv2
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-from paincore.registration.mesh import FaceMesh, Topology
+from paincore.registration.frontal import FaceMesh, Images, Landmarks, Topology
 from paincore.registration.wire import wire_fields
 
 DETECTOR_SIZE, LANDMARK_SIZE = 128, 256
@@ -40,6 +41,8 @@ POINTS_68 = (
 )
 # fmt: on
 
+WITHOUT_INNER_CORNERS = [i for i in range(68) if i not in (60, 64)]  # 68 points -> the 66 of AAM
+
 
 def points_68(vertices: np.ndarray) -> np.ndarray:
     """The 68 Multi-PIE points (68, K) of vertices (468, K) of this mesh."""
@@ -49,32 +52,20 @@ def points_68(vertices: np.ndarray) -> np.ndarray:
 class Landmarker:
     """FaceLandmarker on LiteRT. `bundle`: the file `face_landmarker.task`."""
 
-    name = "landmarker"
-
     def __init__(self, bundle: Path) -> None:
-        try:
-            with zipfile.ZipFile(bundle) as files:
-                self.detector = Network(files.read("face_detector.tflite"))
-                self.landmarks = Network(files.read("face_landmarks_detector.tflite"))
-                geometry = files.read("geometry_pipeline_metadata_landmarks.binarypb")
-        except (zipfile.BadZipFile, KeyError) as fault:
-            raise ValueError(
-                f"{bundle} is not a FaceLandmarker bundle ({fault}); "
-                "fetch it anew with `paincore fetch landmarker`"
-            ) from fault
+        with zipfile.ZipFile(bundle) as files:
+            self.detector = Network(files.read("face_detector.tflite"))
+            self.landmarks = Network(files.read("face_landmarks_detector.tflite"))
+            geometry = files.read("geometry_pipeline_metadata_landmarks.binarypb")
+        self.cells = detector_cells()
         self.canonical, triangles, anchors, weights = read_geometry(geometry)
         x, y, _ = self.canonical[anchors].T
         still = (y > STILL_ABOVE) & (abs(x) < STILL_WITHIN)
         anchors = anchors[still]
         self.topology = Topology(triangles, anchors, self.canonical[anchors], weights[still])
 
-    def __call__(
-        self, images: list[np.ndarray], landmarks: list[np.ndarray | None] | None = None
-    ) -> list[FaceMesh | None]:
-        """The largest face of each RGB image (H, W, 3) uint8, None where there is none.
-
-        `landmarks`, which other backends use, are not looked at.
-        """
+    def __call__(self, images: Images, landmarks: Landmarks = ()) -> list[FaceMesh | None]:
+        """The largest face of each image, None where there is none; landmarks are not looked at."""
         return [self.largest_face(image) for image in images]
 
     def largest_face(self, image: np.ndarray) -> FaceMesh | None:
@@ -82,15 +73,13 @@ class Landmarker:
         boxes, eyes = self.detect(image)
         if not len(boxes):
             return None
-        largest = (boxes[:, 2:] - boxes[:, :2]).prod(1).argmax()
-        mesh = self.locate(image, boxes[largest], eyes[largest])
-        return FaceMesh(mesh.vertices, mesh.score, faces=len(boxes))
+        largest = largest_box(boxes)
+        return self.locate(image, boxes[largest], eyes[largest], len(boxes))
 
     def detect(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Boxes (N, 4) as x0, y0, x1, y1 and eyes (N, 2, 2) of the faces, in pixels."""
-        height, width = image.shape[:2]
-        side = max(height, width)
-        border = np.array([side - width, side - height]) / 2
+        side = max(image.shape[:2])
+        border = (side - np.array(image.shape[1::-1])) / 2
         shrink = DETECTOR_SIZE / side
         to_input = np.array([[shrink, 0, border[0] * shrink], [0, shrink, border[1] * shrink]])
         small = warp_down(image, to_input, DETECTOR_SIZE)
@@ -98,17 +87,15 @@ class Landmarker:
         scores = sigmoid(logits[0, :, 0])
         likely = scores >= DETECTION_THRESHOLD
         raw = regressions[0, likely] / DETECTOR_SIZE
-        centres = raw[:, :2] + self.anchors[likely]
+        centres = raw[:, :2] + self.cells[likely]
         half = raw[:, 2:4] / 2
-        eyes = raw[:, 4:8].reshape(-1, 2, 2) + self.anchors[likely][:, None]
-        found = merge_faces(
-            np.hstack([centres - half, centres + half, eyes.reshape(-1, 4)]), scores[likely]
-        )
-        found = found.reshape(-1, 4, 2) * side - border
+        eyes = raw[:, 4:8].reshape(-1, 2, 2) + self.cells[likely][:, None]
+        answers = np.hstack([centres - half, centres + half, eyes.reshape(-1, 4)])
+        found = merge_faces(answers, scores[likely]).reshape(-1, 4, 2) * side - border
         return found[:, :2].reshape(-1, 4), found[:, 2:]
 
-    def locate(self, image: np.ndarray, box: np.ndarray, eyes: np.ndarray) -> FaceMesh:
-        """The mesh of the face in a detector's box, in image pixels, and its presence score."""
+    def locate(self, image: np.ndarray, box: np.ndarray, eyes: np.ndarray, faces: int) -> FaceMesh:
+        """The mesh of the face in a detector's box, one of `faces`."""
         centre = (box[:2] + box[2:]) / 2
         side = CROP_SCALE * (box[2:] - box[:2]).max()
         across = eyes[1] - eyes[0]
@@ -119,21 +106,22 @@ class Landmarker:
         to_input = cv2.invertAffineTransform(np.column_stack([turn, offset]))
         crop = warp_down(image, to_input, LANDMARK_SIZE)
         outputs = self.landmarks(crop.astype(np.float32) / 255)
-        points = outputs[0].reshape(-1, 3)[:VERTICES].astype(np.float64)
-        vertices = np.empty((VERTICES, 3), np.float32)
-        vertices[:, :2] = points[:, :2] @ turn.T + offset
-        vertices[:, 2] = -points[:, 2] * zoom  # the network's z grows away from the camera
-        return FaceMesh(vertices, float(sigmoid(outputs[1].ravel()[0])))
+        points = outputs[0].reshape(-1, 3)
+        face = points[:VERTICES].astype(np.float64)
+        # The network's z grows away from the camera.
+        vertices = np.column_stack([face[:, :2] @ turn.T + offset, -face[:, 2] * zoom])
+        score = float(sigmoid(outputs[1].ravel()[0]))
+        return FaceMesh(vertices.astype(np.float32), score, faces, points)
 
-    @cached_property
-    def anchors(self) -> np.ndarray:
-        """Anchor centres (896, 2) in 0..1: 16x16 cells of two anchors, 8x8 of six."""
-        grids = []
-        for cells, count in ((16, 2), (8, 6)):
-            middle = (np.arange(cells) + 0.5) / cells
-            x, y = np.meshgrid(middle, middle)
-            grids.append(np.repeat(np.stack([x, y], -1).reshape(-1, 2), count, axis=0))
-        return np.concatenate(grids)
+
+def detector_cells() -> np.ndarray:
+    """Where the detector's 896 answers stand, (896, 2) in 0..1: 16x16 cells of two, 8x8 of six."""
+    grids = []
+    for cells, count in ((16, 2), (8, 6)):
+        middle = (np.arange(cells) + 0.5) / cells
+        x, y = np.meshgrid(middle, middle)
+        grids.append(np.repeat(np.stack([x, y], -1).reshape(-1, 2), count, axis=0))
+    return np.concatenate(grids)
 
 
 class Network:
@@ -149,6 +137,11 @@ class Network:
         self.interpreter.set_tensor(self.input, value[None])
         self.interpreter.invoke()
         return [self.interpreter.get_tensor(i) for i in self.outputs]
+
+
+def largest_box(boxes: np.ndarray) -> int:
+    """Which of the boxes (N, 4), as x0, y0, x1, y1, is the largest."""
+    return (boxes[:, 2:] - boxes[:, :2]).prod(1).argmax()
 
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:
@@ -204,3 +197,33 @@ def read_geometry(message: bytes) -> tuple[np.ndarray, np.ndarray, np.ndarray, n
     anchors = np.array([weight.get(1, 0) for weight in basis], np.int32)
     weights = np.array([struct.unpack("<f", weight[2])[0] for weight in basis])
     return points, triangles, anchors, weights
+
+
+class PosedCanonicalFace:
+    """The backend `landmarks`: the canonical face, posed so that it fits given 2D landmarks.
+
+    The 66 AAM landmarks that UNBC ships give position, scale and pose; the shape is everybody's.
+    """
+
+    def __init__(self, landmarker: Landmarker) -> None:
+        self.canonical = landmarker.canonical
+        self.points = points_68(self.canonical)[WITHOUT_INNER_CORNERS]
+
+    def __call__(self, images: Images, landmarks: Landmarks) -> list[FaceMesh | None]:
+        """The face of each image by its landmarks float (66, 2) in pixels; None without them."""
+        return [None if marks is None else self.pose(marks) for marks in landmarks]
+
+    def pose(self, landmarks: np.ndarray) -> FaceMesh:
+        """Fit scale, rotation and shift by least squares under weak perspective.
+
+        The best affine map from canonical to image points, then the nearest scaled rotation.
+        """
+        target = landmarks * [1, -1]  # y up, as canonical
+        model_mean, image_mean = self.points.mean(0), target.mean(0)
+        affine = np.linalg.lstsq(self.points - model_mean, target - image_mean, rcond=None)[0].T
+        u, s, vt = np.linalg.svd(affine, full_matrices=False)
+        rows = u @ vt
+        rotation = np.vstack([rows, np.cross(rows[0], rows[1])])
+        posed = s.mean() * (self.canonical - model_mean) @ rotation.T
+        posed[:, :2] += image_mean
+        return FaceMesh((posed * [1, -1, 1]).astype(np.float32), score=1.0)

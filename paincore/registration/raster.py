@@ -1,5 +1,5 @@
 """Rasterisation of triangle meshes with a z-buffer, in compiled kernels: where each pixel of a view
-lies in a frame. Those that draw faces are in `synthpain.raster`.
+lies in a frame. Those that render synthetic faces are in `synthpain.raster`.
 
 Pixel (row, column) is sampled at its centre, which has the coordinates x = column, y = row. Depth
 grows towards the camera.

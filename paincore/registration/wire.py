@@ -1,7 +1,4 @@
-"""Google's wire formats: varints, and the fields of a protobuf message.
-
-Enough to read the few messages that the registration models come with, without their schemas.
-"""
+"""Google's wire formats: varints, and the fields of a protobuf message without its schema."""
 
 from collections.abc import Iterator
 
@@ -21,22 +18,20 @@ def read_varint(data: bytes, position: int) -> tuple[int, int]:
 def wire_fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
     """(number, value) of each field of a protobuf message: an int, or the bytes as they stand.
 
-    ValueError if the message ends inside a field or has a wire type that is no longer in use.
+    Raises ValueError if the message ends inside a field or has an obsolete wire type.
     """
     position = 0
     while position < len(message):
         tag, position = read_varint(message, position)
         number, wire_type = tag >> 3, tag & 7
-        if wire_type == 0:
-            value, position = read_varint(message, position)
-            yield number, value
-            continue
-        if wire_type == 2:
+        length = FIXED_LENGTHS.get(wire_type)
+        if wire_type in (0, 2):
             length, position = read_varint(message, position)
-        elif wire_type in FIXED_LENGTHS:
-            length = FIXED_LENGTHS[wire_type]
-        else:
+        if length is None:
             raise ValueError(f"wire type {wire_type} before byte {position}")
+        if wire_type == 0:  # what was read is the value itself
+            yield number, length
+            continue
         if position + length > len(message):
             raise ValueError(f"field {number} runs beyond the {len(message)} bytes of the message")
         yield number, message[position : position + length]

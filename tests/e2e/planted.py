@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from paincore.labels import read_landmarks
+from paincore.data.labels import parse_landmarks
 
 DICTIONARY = cv2.aruco.getPredefinedDictionary(cv2.aruco.DICT_4X4_50)
 CORNER, BROWS = 7, 23
@@ -30,7 +30,7 @@ def plant(source: Path, target: Path) -> Path:
         if image is None:  # cut short on purpose
             continue
         landmarks = target / "AAM_landmarks" / path.relative_to(target / "Images")
-        points = read_landmarks(landmarks.with_name(f"{path.stem}_aam.txt").read_bytes())
+        points = parse_landmarks(landmarks.with_name(f"{path.stem}_aam.txt").read_bytes())
         cv2.imwrite(str(path), coded(image, points))
     return target
 

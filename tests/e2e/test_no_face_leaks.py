@@ -20,14 +20,15 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
-from paincore import figures, registration_figures
-from paincore.chapters import execute_chapters
-from paincore.corpus import open_corpus
+from paincore.book.chapters import execute_chapters
+from paincore.book.pages import banner, write_build, write_title
+from paincore.book.rendering import render
+from paincore.data import figures
+from paincore.data.corpus import open_corpus
 from paincore.manifest import ROOT
-from paincore.pages import banner, write_build, write_title
-from paincore.registration import registered
+from paincore.registration import figures as registration_figures
 from paincore.registration.backends import load_backend
-from paincore.rendering import render
+from paincore.study import open_study
 from tests.e2e.planted import BROWS, CORNER, codes, pictures_in, plant, shown_in
 
 SETTINGS = {
@@ -55,7 +56,7 @@ def restricted(tmp_path_factory) -> SimpleNamespace:
 
 def test_the_search_finds_what_a_figure_of_a_free_corpus_shows(restricted, tmp_path):
     corpus = restricted.corpus
-    store = registered(corpus, results=restricted.given["results"], profile="smoke")
+    store = open_study(**restricted.given).store
     views = store.images[np.flatnonzero(store.usable)[::30]]
     assert np.mean([BROWS in codes(view[..., ::-1]) for view in views]) > 0.5
     free = replace(corpus, dataset=corpus.dataset.model_copy(update={"faces_may_be_shown": True}))
@@ -147,9 +148,9 @@ DRIVEN = {
     "face": (".noUi-handle >> nth=0", "ArrowRight"),
     "registration": (".noUi-handle >> nth=0", "ArrowRight"),
     "folds": (".noUi-handle >> nth=0", "ArrowRight"),
-    "ablations": ("select >> nth=3", "ArrowDown"),
+    "ablations": ("select >> nth=1", "ArrowDown"),
     "attention": (".noUi-handle >> nth=0", "ArrowRight"),
-    "film": (".noUi-handle >> nth=1", "ArrowRight"),
+    "video": (".noUi-handle >> nth=1", "ArrowRight"),
 }
 
 

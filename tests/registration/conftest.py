@@ -1,7 +1,6 @@
-"""A small corpus of hard-linked synthetic pictures, drawn once a session, and its store."""
+"""A small corpus of hard-linked synthetic images, drawn once a session, and its store."""
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -9,8 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from paincore.framestore import FrameStore
-from paincore.registration import register
+from paincore.data.corpus import Corpus
+from paincore.manifest import dataset_named
+from paincore.registration.backends import Backend, load_backend
+from paincore.registration.store import FrameStore, registered
 from synthpain.head import View, landmarks66, project
 from synthpain.layout import write_landmarks
 from synthpain.people import draw_people, face_vertices
@@ -32,20 +33,12 @@ BAD = {
     "empty.png": "undecodable",
     "gone.png": "unreadable",
 }
-"""Odd pictures at the end of the corpus, and the state that registration gives them."""
+"""Odd images at the end of the corpus, and the state that registration gives them."""
 
 
-@dataclass(frozen=True)
-class SmallCorpus:
-    """Pictures in `root` and their frames table, with the columns that registration reads."""
-
-    root: Path
-    frames: pd.DataFrame
-
-    def register(self, out: Path, **options) -> FrameStore:
-        return register(
-            self.frames, out, root=self.root, corpus_fingerprint="small", size=64, **options
-        )
+def as_corpus(root: Path, frames: pd.DataFrame) -> Corpus:
+    """Images in `root` with the columns that registration reads."""
+    return Corpus(dataset_named("synthetic"), root, frames, (), "small", "", None)
 
 
 @pytest.fixture(scope="session")
@@ -56,9 +49,14 @@ def faces() -> list[np.ndarray]:
 
 
 @pytest.fixture(scope="session")
-def small_corpus(faces, tmp_path_factory) -> SmallCorpus:
+def landmarker() -> Backend:
+    return load_backend("landmarker")
+
+
+@pytest.fixture(scope="session")
+def small_corpus(faces, tmp_path_factory) -> Corpus:
     root = tmp_path_factory.mktemp("corpus")
-    write_pictures(root, faces)
+    write_images(root, faces)
     names = [*BAD]
     for number in range(FRAMES - len(BAD)):
         names.append(f"face{number:03d}.png")
@@ -67,14 +65,14 @@ def small_corpus(faces, tmp_path_factory) -> SmallCorpus:
     (root / "marks.txt").write_text(write_landmarks(landmarks66(project(person, View(yaw=10)))))
     frames = pd.DataFrame({"image": names, "landmarks": "marks.txt", "state": "ok", "problem": ""})
     frames.insert(0, "frame", range(1, FRAMES + 1))
-    frames.loc[FRAMES - 1, ["image", "state", "problem"]] = [None, "missing_image", "no picture"]
-    return SmallCorpus(root, frames)
+    frames.loc[FRAMES - 1, ["image", "state", "problem"]] = [None, "missing_image", "no image"]
+    return as_corpus(root, frames)
 
 
-def write_pictures(root: Path, faces: list[np.ndarray]) -> None:
+def write_images(root: Path, faces: list[np.ndarray]) -> None:
     bgr = [np.ascontiguousarray(face[..., ::-1]) for face in faces]
     grey = cv2.cvtColor(bgr[0], cv2.COLOR_BGR2GRAY)
-    pictures = {
+    images = {
         "original0.png": bgr[0],
         "original1.png": bgr[1],
         "grey.png": grey,
@@ -86,15 +84,15 @@ def write_pictures(root: Path, faces: list[np.ndarray]) -> None:
         "room.png": cv2.GaussianBlur(grey, (0, 0), 40),
         "black.png": grey // 25,
     }
-    for name, picture in pictures.items():
-        assert cv2.imwrite(str(root / name), picture)
+    for name, image in images.items():
+        assert cv2.imwrite(str(root / name), image)
     whole = (root / "original0.png").read_bytes()
     (root / "cut_short.png").write_bytes(whole[: len(whole) // 2] + whole[-12:])
-    (root / "text.png").write_text("not a picture")
+    (root / "text.png").write_text("not an image")
     (root / "empty.png").touch()
 
 
 @pytest.fixture(scope="session")
 def small_store(small_corpus, tmp_path_factory) -> FrameStore:
     """The corpus registered in one go by two local workers."""
-    return small_corpus.register(tmp_path_factory.mktemp("results") / "store", workers=2)
+    return registered(small_corpus, results=tmp_path_factory.mktemp("whole"), size=64, workers=2)

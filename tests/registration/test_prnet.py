@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 
 import numpy as np
@@ -6,70 +7,171 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paincore.registration.checkpoint import CheckpointError
+from paincore import PaincoreError
+from paincore.registration import backends
+from paincore.registration.checkpoint import CheckpointError, read_index, read_tensors
 from paincore.registration.prnet import (
-    CONVERTED,
-    FACE_VERTEX_COUNT,
-    INDEX,
     PRNet,
     crop_around_detection,
     crop_around_landmarks,
     cut,
     grid_triangles,
-    read_face_vertices,
-    read_keypoints,
     to_image,
 )
-from paincore.registration.resfcn import Resfcn256, tensor_shapes
-from tests.registration.checkpoint_writer import write_checkpoint
+from paincore.registration.resfcn import OPTIMISER, Resfcn256, load_resfcn
+from tests.helpers.checkpoint_writer import write_checkpoint
 
+FIXTURES = Path(__file__).with_name("fixtures")  # written by tools/make_resfcn_fixture.py
+SMALL = FIXTURES / "resfcn.index"
 RELEASED = Path(__file__).parents[3] / "shared/prnet"
+RELEASED_INDEX = RELEASED / "256_256_resfcn256_weight.index"
 needs_released = pytest.mark.skipif(
-    not (RELEASED / "face_ind.txt").exists(), reason=f"PRNet's UV files are not in {RELEASED}"
+    not RELEASED_INDEX.exists(), reason=f"PRNet's files are not in {RELEASED}"
 )
+VERTICES = 43_867
+ANY_FACE = np.arange(VERTICES) + 5000
 CANONICAL = np.zeros((68, 3))
-ANY_FACE = np.arange(FACE_VERTEX_COUNT) + 5000
+TENSORS = {
+    "net/Conv/weights": np.arange(24, dtype=np.float32).reshape(2, 3, 4),
+    "net/Conv/weights/Adam": np.zeros((2, 3, 4), np.float32),
+    "net/Conv_1/weights": np.linspace(-1, 1, 5, dtype=np.float32),
+    "net/scale": np.float32(0.5).reshape(()),
+}
 
 
-@pytest.fixture(scope="module")
-def released_size(tmp_path_factory) -> Path:
-    """A folder as users make it, with PRNet's names and shapes, drawn weights and another face."""
-    folder = tmp_path_factory.mktemp("prnet")
-    rng, tensors = np.random.default_rng(0), {}
-    for name, shape in tensor_shapes(Resfcn256()).items():
-        if len(shape) == 4:
-            scale = np.float32((2 / np.prod(shape[:3])) ** 0.5)
-            tensors[name] = scale * rng.standard_normal(shape, np.float32)
-        else:
-            tensors[name] = np.full(shape, not name.endswith(("beta", "mean")), np.float32)
-    write_checkpoint(folder, INDEX.removesuffix(".index"), tensors)
-    np.savetxt(folder / "face_ind.txt", ANY_FACE)
-    np.savetxt(folder / "uv_kpt_ind.txt", [np.arange(68) + 90, np.arange(68) + 60])
-    return folder
+# The checkpoint
 
 
-@pytest.fixture(scope="module")
-def prnet(released_size) -> PRNet:
-    return PRNet(released_size, CANONICAL)
+@pytest.fixture
+def index(tmp_path: Path) -> Path:
+    return write_checkpoint(tmp_path, "small", TENSORS)
 
 
-def photograph(seed: int, height: int = 240, width: int = 320) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+def values_of(index: Path) -> Path:
+    return index.with_suffix(".data-00000-of-00001")
+
+
+def flip(path: Path, position: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[position] ^= 0x10
+    path.write_bytes(data)
+
+
+def test_tensorflow_s_own_checkpoint_is_read_with_every_checksum():
+    entries, tensors = read_index(SMALL), read_tensors(SMALL)
+    assert len(tensors) == 247
+    assert tensors["beta1_power"] == 0.5
+    assert tensors["resfcn256/Conv/weights"].shape == (4, 4, 3, 1)
+    assert max(e.offset + e.size for e in entries.values()) == values_of(SMALL).stat().st_size
+
+
+names = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1, max_size=12)
+shapes = st.lists(st.integers(1, 4), max_size=3).map(tuple)
+
+
+@settings(deadline=None)
+@given(shapes=st.dictionaries(names, shapes, min_size=1, max_size=12))
+def test_what_was_written_is_read(tmp_path_factory, shapes):
+    rng = np.random.default_rng(0)
+    tensors = {name: rng.normal(size=s).astype(np.float32) for name, s in shapes.items()}
+    read = read_tensors(write_checkpoint(tmp_path_factory.mktemp("checkpoint"), "any", tensors))
+    assert read.keys() == tensors.keys()
+    for name, tensor in tensors.items():
+        np.testing.assert_array_equal(read[name], tensor)
+
+
+def test_a_flipped_byte_of_the_index_is_an_error_or_lies_in_its_padding(index):
+    whole, entries = index.read_bytes(), read_index(index)
+    for position in range(len(whole)):
+        flip(index, position)
+        try:
+            assert read_index(index) == entries
+            assert len(whole) - 48 < position < len(whole) - 8
+            assert whole[position] == 0
+        except CheckpointError as fault:
+            assert str(index) in str(fault)
+        index.write_bytes(whole)
+
+
+def test_a_truncated_index_and_a_file_of_another_kind_are_errors(index):
+    whole = index.read_bytes()
+    others = [b"not a checkpoint\n" * 9, bytes(500), values_of(index).read_bytes()]
+    for content in [whole[:length] for length in range(len(whole))] + others:
+        index.write_bytes(content)
+        with pytest.raises(CheckpointError, match=str(index)):
+            read_tensors(index)
+
+
+@pytest.mark.parametrize("damage", ["flipped", "cut", "another", "double", "absent"])
+def test_damaged_values_name_the_file_and_the_tensor(index, tmp_path, damage):
+    values, entry = values_of(index), read_index(index)["net/Conv_1/weights"]
+    if damage == "flipped":
+        flip(values, entry.offset + 7)
+    elif damage == "cut":
+        values.write_bytes(values.read_bytes()[: entry.offset + 1])
+    elif damage == "another":
+        later = TENSORS | {"net/Conv_1/weights": TENSORS["net/Conv_1/weights"] + 1}
+        other = write_checkpoint(tmp_path, "other", later)
+        values.write_bytes(values_of(other).read_bytes())
+    elif damage == "double":
+        write_checkpoint(tmp_path, "small", {"net/Conv_1/weights": np.array([3.0])})
+    else:
+        values.unlink()
+    expected = "No such file" if damage == "absent" else "net/Conv_1/weights"
+    with pytest.raises(CheckpointError, match=f"{values}.*{expected}"):
+        read_tensors(index)
+
+
+# The network
+
+
+class Recording(dict):
+    """Tensors that remember which of them were asked for."""
+
+    def __init__(self, tensors) -> None:
+        super().__init__(tensors)
+        self.asked = set()
+
+    def __getitem__(self, name):
+        self.asked.add(name)
+        return super().__getitem__(name)
+
+
+@needs_released
+def test_names_shapes_and_count_are_those_of_the_released_checkpoint():
+    shapes = {n: e.shape for n, e in read_index(RELEASED_INDEX).items()}
+    inference = {n: s for n, s in shapes.items() if n.rpartition("/")[2] not in OPTIMISER}
+    assert len(inference) == 245
+    assert sum(math.prod(shape) for shape in inference.values()) == 13_365_508
+    network = Resfcn256({n: torch.empty(s, device="meta") for n, s in inference.items()}, "meta")
+    network.tensors = Recording(network.tensors)
+    assert network(torch.empty(1, 3, 256, 256, device="meta")).shape == (1, 3, 256, 256)
+    assert network.tensors.asked == inference.keys()
+
+
+def test_the_network_equals_tensorflow_s_operations():
+    network = load_resfcn(SMALL)
+    network.tensors = {name: tensor.double() for name, tensor in network.tensors.items()}
+    with np.load(FIXTURES / "resfcn.npz", allow_pickle=False) as fixture:
+        image, expected, step = fixture["picture"], fixture["output"], int(fixture["step"])
+    batch = torch.from_numpy(image).permute(2, 0, 1)[None].double() / 255
+    output = network(batch)[0].permute(1, 2, 0).numpy()
+    assert output.shape == image.shape
+    assert np.abs(output[:, ::step] - expected).max() < 1e-9
+    # A sigmoid at its ends would hide a difference.
+    assert ((expected > 0.02) & (expected < 0.98)).mean() > 0.95
+    assert (expected.std(axis=(0, 1)) > 0.1).all()
 
 
 # The crop
 
 
-def test_a_landmark_crop_is_1_6_times_the_box_around_its_centre():
+def test_crops_are_1_6_times_the_landmarks_box_and_1_58_times_the_detector_s_moved_down():
     crop = crop_around_landmarks(np.array([[100, 50, 7], [180, 130, 0], [120, 170, 3]]))
-    assert crop.side == 160  # 1.6 times the mean of 80 and 120
-    assert (crop.left, crop.top) == (140 - 80, 110 - 80)
-
-
-def test_a_detector_crop_is_1_58_times_the_box_moved_down():
-    crop = crop_around_detection(np.array([100, 50, 200, 150]))
-    assert crop.side == 158
-    assert (crop.left, crop.top) == (150 - 79, pytest.approx(100 + 14 - 79))
+    assert crop == (140 - 80, 110 - 80, 160)  # 1.6 times the mean of 80 and 120
+    assert crop_around_detection(np.array([100, 50, 200, 150])) == (
+        150 - 79, pytest.approx(100 + 14 - 79), 158,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("box", [[10, 10, 10, 10], [20, 20, 5, 5], [0, 0, np.nan, 9]])
@@ -85,45 +187,30 @@ def test_uncropping_leads_back_to_the_pixel_that_the_crop_showed(left, top, side
     image = np.stack([columns, rows, rows], -1).astype(np.uint8)  # each pixel shows where it is
     crop = crop_around_detection(np.array([left, top, left + side, top + side]))
     shown = 255 * cut(image, crop).reshape(-1, 3)[:, :2]
-    map_places = np.stack([columns, rows, rows], -1).reshape(-1, 3)
-    place = to_image(map_places, crop)[:, :2]
+    places = np.stack([columns, rows, rows], -1).reshape(-1, 3)
+    place = to_image(places, crop)[:, :2]
     inside = ((place >= 0) & (place <= 255)).all(1)
     np.testing.assert_allclose(shown[inside], place[inside], atol=1e-2)
 
 
-def test_depth_is_scaled_as_the_picture_is():
+def test_depth_is_scaled_as_the_image_is_and_beyond_the_image_is_black():
     crop = crop_around_detection(np.array([0, 0, 100, 100]))
     near, far = to_image(np.array([[0, 0, 255.0], [255, 255, 0]]), crop)
     np.testing.assert_allclose(near - far, [-158, -158, 158])
-
-
-def test_beyond_the_image_the_crop_is_black():
     crop = crop_around_detection(np.array([-100, -100, 20, 20]))
-    picture = cut(np.full((50, 50, 3), 200, np.uint8), crop)
-    assert picture[:100, :100].max() == 0
-    assert picture.max() == pytest.approx(200 / 255)
+    square = cut(np.full((50, 50, 3), 200, np.uint8), crop)
+    assert square[:100, :100].max() == 0
+    assert square.max() == pytest.approx(200 / 255)
 
 
 # The mesh
 
 
 @needs_released
-def test_the_released_face_has_43867_vertices_and_68_keypoints_in_their_places():
-    face = read_face_vertices(RELEASED / "face_ind.txt")
-    keypoints = face[read_keypoints(RELEASED / "uv_kpt_ind.txt", face)]
-    columns, rows = keypoints % 256, keypoints // 256
-    assert len(set(keypoints)) == 68
-    assert (np.diff(columns[:17]) > 0).all()  # the jaw, from the picture's left to its right
-    assert rows[8] == rows.max()  # the chin
-    assert (np.diff(rows[27:31]) > 0).all()  # down the nose
-    assert (columns[27:31] == 128).all()
-
-
-@needs_released
-def test_the_released_face_s_triangles_face_the_camera_and_none_is_there_twice():
-    face = read_face_vertices(RELEASED / "face_ind.txt")
+def test_the_released_face_s_vertices_keypoints_and_triangles_are_in_their_places():
+    face = np.loadtxt(RELEASED / "face_ind.txt").astype(int)
     triangles = grid_triangles(face)
-    assert triangles.shape == (86_850, 3)
+    assert (len(face), triangles.shape) == (VERTICES, (86_850, 3))
     assert len(np.unique(np.sort(triangles, axis=1), axis=0)) == len(triangles)
     assert set(triangles.ravel()) == set(range(len(face)))
     frontal = np.stack([face % 256, -(face // 256)], -1)  # y up
@@ -140,33 +227,45 @@ def test_only_squares_whose_four_corners_are_on_the_face_have_triangles():
     assert len(grid_triangles(np.array([255, 256, 511, 512]))) == 0  # no neighbours across the edge
 
 
-# The backend
+# The backend, with names and shapes of the released one, drawn weights and another face
 
 
-def test_vertices_are_pixels_of_the_image_that_the_crop_reaches(prnet):
-    crop = crop_around_detection(np.array([100, 60, 180, 150]))
-    (mesh,) = prnet([photograph(0)], [crop])
-    assert mesh.vertices.shape == (FACE_VERTEX_COUNT, 3)
-    assert mesh.vertices.dtype == np.float32
-    low = np.array([crop.left, crop.top, 0])
-    assert (mesh.vertices >= low).all()
-    assert (mesh.vertices <= low + 1.11 * crop.side).all()
-    assert (mesh.vertices.std(0) > 5).all()  # the drawn network is no constant
+@pytest.fixture(scope="module")
+def prnet_files(tmp_path_factory) -> list[Path]:
+    """Index, face list and keypoint list; the network is the fixture's, of width 1."""
+    folder = tmp_path_factory.mktemp("prnet")
+    lists = folder / "face_ind.txt", folder / "uv_kpt_ind.txt"
+    np.savetxt(lists[0], ANY_FACE)
+    np.savetxt(lists[1], [np.arange(68) + 90, np.arange(68) + 60])
+    return [SMALL, *lists]
 
 
-def test_a_batch_gives_each_image_its_own_mesh(prnet):
+@pytest.fixture(scope="module")
+def prnet(prnet_files) -> PRNet:
+    return PRNet(*prnet_files, CANONICAL, "cpu")
+
+
+def photograph(seed: int, height: int = 240, width: int = 320) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def test_vertices_are_pixels_of_the_image_and_a_batch_gives_each_image_its_own(prnet):
     images = [photograph(1), photograph(2, 100, 90)]
     crops = [crop_around_detection(np.array(b)) for b in ([100, 60, 180, 150], [10, 10, 70, 80])]
     together = prnet(images, crops)
     for image, crop, mesh in zip(images, crops, together, strict=True):
         (alone,) = prnet([image], [crop])
         np.testing.assert_allclose(mesh.vertices, alone.vertices, atol=0.01)
+        assert mesh.vertices.shape == (VERTICES, 3) and mesh.vertices.dtype == np.float32
+        low = np.array([crop.left, crop.top, 0])
+        assert (mesh.vertices >= low).all() and (mesh.vertices <= low + 1.11 * crop.side).all()
+        assert (mesh.vertices.std(0) > 1).all()  # the network is no constant
     assert prnet([], []) == []
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-def test_a_gpu_gives_the_cpu_s_mesh(prnet, released_size):
-    on_gpu = PRNet(released_size, CANONICAL, device="cuda")
+def test_a_gpu_gives_the_cpu_s_mesh(prnet, prnet_files):
+    on_gpu = PRNet(*prnet_files, CANONICAL, "cuda")
     arguments = [photograph(3)], [crop_around_detection(np.array([100, 60, 180, 150]))]
     (expected,), (mesh,) = prnet(*arguments), on_gpu(*arguments)
     np.testing.assert_allclose(mesh.vertices, expected.vertices, atol=0.01)
@@ -182,46 +281,24 @@ def test_the_topology_aligns_the_68_keypoints_by_those_that_keep_still(prnet):
     assert not topology.weights[[8, 19, 57]].any()  # chin, brow, lower lip
 
 
-# What the user gives
+def test_prnet_looks_around_landmarks_or_else_around_the_detected_face(
+    faces, prnet_files, monkeypatch
+):
+    here = dict(zip(backends.PRNET_FILES, prnet_files, strict=True)) | {"prnet-weights": None}
+    here["landmarker"] = backends.fetch("landmarker")
+    monkeypatch.setattr(backends, "fetch", lambda name, **_: here[name])
+    backend = backends.load_backend("prnet")
+    room = np.full_like(faces[0], 90)
+    marks = np.array([[10.0, 20], [60, 20], [60, 70], [10, 70]])
+    images, landmarks = [room, faces[0], room, faces[1]], [None, None, marks, marks]
+    meshes = backend.find(images, landmarks)
+    assert [mesh is not None for mesh in meshes] == [False, True, True, True]
+    (alone,) = backend.find([faces[0]], [None])
+    assert np.allclose(alone.vertices, meshes[1].vertices, atol=1e-2)
+    assert not np.allclose(meshes[1].vertices.mean(0), meshes[3].vertices.mean(0), atol=5)
+    assert backend.find([room], [None]) == [None]
 
 
-def test_the_checkpoint_is_converted_once(prnet, released_size, tmp_path):
-    for name in (CONVERTED, "face_ind.txt", "uv_kpt_ind.txt"):
-        (tmp_path / name).symlink_to(released_size / name)
-    assert PRNet(tmp_path, CANONICAL).fingerprint == prnet.fingerprint
-
-
-def test_a_folder_without_the_weights_says_what_is_absent_and_where_to_get_it(tmp_path):
-    (tmp_path / "face_ind.txt").touch()
-    with pytest.raises(CheckpointError) as caught:
-        PRNet(tmp_path, CANONICAL)
-    absent = f"{INDEX}, 256_256_resfcn256_weight.data-00000-of-00001, uv_kpt_ind.txt"
-    assert str(caught.value).startswith(f"{tmp_path} lacks {absent}. ")
-    assert "github.com/yfeng95/PRNet" in str(caught.value)
-
-
-def test_weights_converted_from_another_checkpoint_are_an_error(prnet, released_size, tmp_path):
-    for name in (CONVERTED, "face_ind.txt", "uv_kpt_ind.txt"):
-        (tmp_path / name).symlink_to(released_size / name)
-    (tmp_path / INDEX).write_bytes(b"another")
-    with pytest.raises(CheckpointError, match="was made from another checkpoint"):
-        PRNet(tmp_path, CANONICAL)
-
-
-@pytest.mark.parametrize(
-    "numbers",
-    [[], ANY_FACE[:-1], ANY_FACE[::-1], ANY_FACE + 60_000, ANY_FACE - 0.5],
-    ids=["empty", "truncated", "not ascending", "beyond the map", "not whole"],
-)
-@pytest.mark.filterwarnings("ignore:loadtxt")
-def test_face_vertices_that_are_not_prnet_s_are_an_error(tmp_path, numbers):
-    np.savetxt(tmp_path / "face_ind.txt", numbers)
-    with pytest.raises(CheckpointError, match=r"face_ind\.txt"):
-        read_face_vertices(tmp_path / "face_ind.txt")
-
-
-@pytest.mark.parametrize("text", ["1 2 3", "a picture", "1 2\n3"])
-def test_keypoints_that_are_not_prnet_s_are_an_error(tmp_path, text):
-    (tmp_path / "uv_kpt_ind.txt").write_text(text)
-    with pytest.raises(CheckpointError, match=r"uv_kpt_ind\.txt"):
-        read_keypoints(tmp_path / "uv_kpt_ind.txt", ANY_FACE)
+def test_an_unknown_backend_is_refused_with_the_known_ones():
+    with pytest.raises(PaincoreError, match=r"'mediapipe'.*landmarker, prnet, landmarks, none"):
+        backends.load_backend("mediapipe")

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from paincore.registration import read_video, register_file
 from paincore.registration.backends import BackendError
-from paincore.registration.video import VideoError
+from paincore.registration.video import VideoError, read_video, register_file
 
 
 @pytest.fixture(scope="module")
@@ -69,21 +68,12 @@ def test_a_video_held_upright_by_a_flag_comes_upright(video, tmp_path):
     assert (upright == np.rot90(plain, -1)).all()
 
 
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("letter.txt", b"Dear reader,\n" * 50),
-        ("letter.mp4", b"Dear reader,\n" * 50),
-        ("text.png", b"not a picture"),
-        ("empty.mp4", b""),
-        ("gone.mp4", None),
-    ],
-)
-def test_what_is_neither_photograph_nor_video_is_named_at_once(tmp_path, name, content):
-    if content is not None:
-        (tmp_path / name).write_bytes(content)
+@pytest.mark.parametrize("name", ["letter.txt", "letter.mp4", "image.png", "empty.mp4", "gone.mp4"])
+def test_what_is_neither_photograph_nor_video_is_named(tmp_path, name):
+    if name != "gone.mp4":
+        (tmp_path / name).write_bytes(b"" if name == "empty.mp4" else b"Dear reader,\n" * 50)
     with pytest.raises(VideoError, match=name):
-        read_video(tmp_path / name)
+        next(read_video(tmp_path / name))
 
 
 def test_a_video_cut_short_is_an_error_that_names_it(video, tmp_path):

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from paincore.facs import pspi
+from paincore.data.facs import pspi
 from synthpain.behaviour import FPS, simulate
 from synthpain.coder import code, code_closures, code_intensity, runs
 from synthpain.temperament import draw_temperaments

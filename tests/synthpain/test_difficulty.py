@@ -17,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from paincore import paper
-from paincore.description import pspi_shares
+from paincore.data.tables import percent_by_pspi
 from synthpain import corpus
 from synthpain.behaviour import ALL_OFF, drawn
 from synthpain.head import View, landmarks66, project
@@ -62,7 +62,7 @@ def test_shares_of_pspi_are_close_to_those_of_unbc(frames):
     settings = replace(DEMO, frames=frames)
     plan = plan_sequences(frames, DEMO.subjects, DEMO.seed)
     frames = pd.concat(corpus.sequence_truth(sequence, settings) for sequence in plan)
-    shares = pspi_shares(frames.rename(columns={"coded_pspi": "pspi"}))
+    shares = percent_by_pspi(frames.rename(columns={"coded_pspi": "pspi"}))
     assert (shares - pd.Series(paper.pspi_shares())).abs().max() < 1.5
 
 

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 from filelock import FileLock
 
-from paincore import description, unbc
+from paincore.data import tables as description
+from paincore.data import unbc
 from synthpain import SynthesisError, corpus
 
 TINY = {"frames": 60, "subjects": 3, "width": 48, "height": 36, "progress": False}

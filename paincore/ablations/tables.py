@@ -1,0 +1,184 @@
+"""The tables of the ablations, and the values that their figures show.
+
+A score is F1 of the pain class by fold, seeds averaged within a fold. Mean and sample standard
+deviation go over the folds in which it is defined.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from paincore import paper
+from paincore.ablations.search import Ablation
+from paincore.statistics.bootstrap import always_pain, fold_values
+from paincore.statistics.contrast_tests import corrected_t
+from paincore.style import Finding, bracket, from_to, mean_sd, number, scientific, signed, verdict
+from paincore.training.configuration import EPOCHS, MODELS, SAM_RHO, Configuration
+
+STEP_TITLES = {"layers": "layers", "rate": "learning rate", "sam": "SAM", "mixup": "Mixup"}
+FAILED_RUN = "a run failed"
+
+
+class StepValue(NamedTuple):
+    """One value of a step, as figures show it.
+
+    `f1` is F1 by fold, float, NaN where a fold has none; it is empty where a run failed. `printed`
+    is the paper's mean, None where it prints none. `kept` marks what the next step starts from; of
+    SAM and Mixup, which no step follows, the highest mean.
+    """
+
+    label: str
+    configuration: Configuration
+    f1: pd.Series
+    printed: float | None
+    kept: bool
+
+
+def step_values(ablation: Ablation, step: str) -> list[StepValue]:
+    """The values of a step, in the order of `Ablation.step`."""
+    values = {trial.value: trial.configuration for trial in ablation.step(step)}
+    f1 = {value: score_by_fold(ablation, one) for value, one in values.items()}
+    highest = max(f1, key=lambda value: np.nan_to_num(f1[value].mean(), nan=-1))
+    kept = getattr(ablation, step) if step in ("layers", "rate") else values[highest]
+    found = []
+    for value, one in values.items():
+        printed = paper.PRINTED_F1.get((ablation.model, step, value))
+        found.append(StepValue(_label(step, value), one, f1[value], printed, one == kept))
+    return found
+
+
+def _label(step: str, value: float | None) -> str:
+    if value is None:
+        return "without"
+    if step == "mixup" and value != paper.MIXUP_ALPHA:
+        return f"{value:g}\n(inferred)"
+    return {"rate": scientific(value), "sam": f"with\n(rho {SAM_RHO:g})"}.get(step, f"{value:g}")
+
+
+def score_by_fold(ablation: Ablation, configuration: Configuration, score: str = "f1") -> pd.Series:
+    """A score of a configuration, index fold; empty where a run of it failed."""
+    own = ablation.scores[ablation.scores["title"] == configuration.title]
+    return own.set_index("fold")[score]
+
+
+def always_pain_f1(ablation: Ablation) -> pd.Series:
+    """F1 by fold of always saying pain, on the frames that the model was tested on."""
+    predictions = next(iter(ablation.predictions.values()))
+    return fold_values(always_pain(predictions), "f1")
+
+
+def two_best_rates(ablation: Ablation, path: str) -> list[StepValue]:
+    """The best two learning rates, here or, on its path, in the paper; fewer without a score."""
+    scored = [one for one in step_values(ablation, "rate") if one.f1.notna().any()]
+    if path == "paper":
+        theirs = [each["vivit"]["learning_rate"] for each in (paper.CHOSEN, paper.CHOSEN_SECOND)]
+        rates = {one.configuration.learning_rate: one for one in scored}
+        return [rates[rate] for rate in theirs if rate in rates]
+    return sorted(scored, key=lambda one: -one.f1.mean())[:2]
+
+
+def runs_of_step(ablation: Ablation, step: str) -> pd.DataFrame:
+    """A row for each run of a step: value, fold, seconds of the training loop, and metrics.
+
+    `weight_change` is the norm of the change of the encoder's trained weights, over their norm.
+    """
+    rows = [
+        {"model": MODELS[ablation.model], "value": trial.value, "fold": run.rests_on["fold"]}
+        | {"seconds": run.environment.get("train_seconds"), **run.metrics}
+        for trial in ablation.step(step)
+        for run in ablation.runs.get(trial.configuration, ())
+    ]
+    metrics = ["steps", "weight_change", "train_samples", "mixed", "mixed_left_out"]
+    return pd.DataFrame(rows, columns=["model", "value", "fold", "seconds", *metrics])
+
+
+def steps_of_epoch(ablation: Ablation) -> str:
+    """Optimiser steps of an epoch here, as "97 to 102" where folds differ."""
+    return from_to(runs_of_step(ablation, "rate")["steps"])
+
+
+def sam_cost_table(ablations: Mapping[str, Ablation]) -> pd.DataFrame:
+    """Seconds of the training loop without and with SAM, and their ratio on the same folds.
+
+    A row a model: medians over folds, seeds averaged before, and the range of the ratio. Medians,
+    because the first run of a process may also load SAM's library or compile the model.
+    """
+    rows = []
+    for ablation in ablations.values():
+        runs = runs_of_step(ablation, "sam")
+        seconds = runs.groupby(["fold", runs["value"].notna()])["seconds"].mean().unstack()
+        without, with_sam = (seconds.get(added, pd.Series()) for added in (False, True))
+        ratio = (with_sam / without).dropna()
+        cells = (number(each.median()) for each in (without, with_sam, ratio))
+        rows.append((MODELS[ablation.model], *cells, from_to(ratio, "{:.2f}")))
+    columns = ["model", "without SAM (s)", "with SAM (s)", "ratio", "ratio by fold"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def mixed_table(ablations: Mapping[str, Ablation]) -> pd.DataFrame:
+    """How many samples of an epoch Mixup replaced by a blend, and how many had no partner.
+
+    A row a model and fold; ranges are over alpha and seeds, without those of which a run failed.
+    """
+    runs = pd.concat([runs_of_step(ablation, "mixup") for ablation in ablations.values()])
+    runs = runs.dropna(subset="value").rename(columns={"mixed_left_out": "no partner"})
+    runs["samples"] = EPOCHS * runs["train_samples"]
+    runs["mixed (%)"] = 100 * runs["mixed"] / runs["samples"]
+    ranges = dict.fromkeys(["samples", "mixed", "mixed (%)", "no partner"], from_to)
+    ranges["mixed (%)"] = lambda values: from_to(values, "{:.1f}")
+    return runs.groupby(["model", "fold"], sort=False, as_index=False).agg(ranges)
+
+
+def trials_table(ablations: Mapping[str, Ablation]) -> pd.DataFrame:
+    """Every configuration: its step, F1 and AUC as mean ± sd over folds, and what was kept."""
+    rows = []
+    for ablation in ablations.values():
+        best = f"best of {len(ablation.trials)}"
+        notes = {"layers kept": ablation.layers, "rate kept": ablation.rate, best: ablation.best}
+        for step, _, one in ablation.trials:
+            f1, auc = (score_by_fold(ablation, one, score) for score in ("f1", "auc"))
+            scores = (FAILED_RUN if each.empty else mean_sd(each) for each in (f1, auc))
+            noted = ", ".join(note for note, noted in notes.items() if noted == one)
+            rows.append((STEP_TITLES[step], one.title, *scores, noted))
+    return pd.DataFrame(rows, columns=["step", "configuration", "F1", "AUC", "note"])
+
+
+def failures_table(ablations: Mapping[str, Ablation]) -> pd.DataFrame:
+    """Every training that failed and its message; a row of its own for a model without any."""
+    rows = []
+    for ablation in ablations.values():
+        rows += [
+            (each.configuration.title, f"{each.fold}", f"{each.seed}", each.message)
+            for each in ablation.failures
+        ] or [(f"{MODELS[ablation.model]}, all {len(ablation.trials)}", "all", "all", "none")]
+    return pd.DataFrame(rows, columns=["configuration", "fold", "seed", "failure"])
+
+
+def ablation_findings(ablations: Mapping[str, Ablation]) -> list[Finding]:
+    """Of each model: the best against always pain, SAM, and Mixup at the paper's alpha.
+
+    The estimate is the mean over folds of a difference of F1. The intervals are those of the
+    corrected resampled t, and hold together (Bonferroni).
+    """
+    asked = {}
+    for model, ablation in ablations.items():
+        name, base = MODELS[model], score_by_fold(ablation, ablation.rate)
+        best = score_by_fold(ablation, ablation.best)
+        asked[f"{ablation.best.title} − always pain"] = best - always_pain_f1(ablation)
+        for step, value in (("sam", True), ("mixup", paper.MIXUP_ALPHA)):
+            question = f"{name} with {STEP_TITLES[step]} − without"
+            asked[question] = score_by_fold(ablation, ablation.tried(step, value)) - base
+    tests = {question: corrected_t(each.to_numpy(), len(asked)) for question, each in asked.items()}
+    return [finding_of(question, t.mean, t.low, t.high) for question, t in tests.items()]
+
+
+def finding_of(question: str, value: float, low: float, high: float) -> Finding:
+    """A difference with its interval and verdict."""
+    return Finding(question, with_interval(value, low, high), verdict(low, high))
+
+
+def with_interval(value: float, low: float, high: float) -> str:
+    """A difference and its interval."""
+    return f"{signed(value)} {bracket(low, high, signed)}"

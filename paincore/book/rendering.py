@@ -1,0 +1,95 @@
+"""Render the executed chapters as a book that opens from disk with the network off.
+
+Jupyter Book 1, with execution off. MathJax and the widget manager, which its pages would ask a
+CDN for, are unpacked from npm tarballs into `book/assets/vendor`; nothing of them is committed.
+"""
+
+import hashlib
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterable
+from fnmatch import fnmatch
+from pathlib import Path
+
+from paincore import PaincoreError
+from paincore.files import digest_of
+
+# What a page needs of each tarball, by asset name: the folder in it and patterns below that.
+VENDORED = {
+    "mathjax": (
+        "package/es5/",
+        ("tex-mml-chtml.js", "output/chtml/fonts/woff-v2/*", "input/tex/extensions/*"),
+    ),
+    "html-manager": ("package/dist/", ("embed.js", "*.woff2")),
+}
+
+
+class RenderingError(PaincoreError):
+    """Jupyter Book failed or warned; the message ends with what it said."""
+
+
+def digest_of_files(files: Iterable[Path], root: Path) -> str:
+    """SHA-256 over the names, below `root`, and the contents of files; folders are passed over."""
+    digest = hashlib.sha256()
+    for file in sorted(file for file in files if file.is_file()):
+        name = file.relative_to(root).as_posix() if file.is_relative_to(root) else file.name
+        digest.update(f"{name}\0{digest_of(file).hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
+def vendor(name: str, tarball: Path, folder: Path) -> None:
+    """Unpack what pages need of an npm tarball into `folder/name`, whole or not at all.
+
+    Does nothing where the same tarball was unpacked before.
+    """
+    origin = folder / name / "tarball.sha256"
+    digest = digest_of(tarball).hexdigest()
+    if origin.is_file() and origin.read_text() == digest:
+        return
+    partial = folder / f"{name}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    prefix, patterns = VENDORED[name]
+    with tarfile.open(tarball) as archive:
+        for member in archive:
+            path = member.name.removeprefix(prefix)
+            if member.isfile() and any(fnmatch(path, pattern) for pattern in patterns):
+                file = partial / path
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(archive.extractfile(member).read())
+    (partial / origin.name).write_text(digest)
+    shutil.rmtree(origin.parent, ignore_errors=True)
+    partial.rename(origin.parent)
+
+
+def render(book: Path, log: Path) -> Path:
+    """Render the book in `book` and return its `index.html`.
+
+    Skipped when no file of the book has changed since the last time; otherwise only changed pages
+    are written again. A warning of Jupyter Book is an error: `RenderingError`. What it said goes to
+    the file `log`.
+    """
+    build = book / "_build"
+    index, stamp = build / "html" / "index.html", build / "rendered.sha256"
+    pages = (file for file in book.rglob("*") if ".partial" not in file.name)
+    digest = digest_of_files((file for file in pages if not file.is_relative_to(build)), book)
+    if index.is_file() and stamp.is_file() and stamp.read_text() == digest:
+        return index
+    stamp.unlink(missing_ok=True)
+    jupyter_book = Path(sys.executable).with_name("jupyter-book")
+    command = [jupyter_book, "build", book, "-W", "--keep-going"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    said = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout)  # colours, which it insists on
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text(said, "utf-8")
+    if done.returncode:
+        # Pages already read would not warn again, and the next try would pass.
+        shutil.rmtree(build / ".doctrees", ignore_errors=True)
+        lines = said.splitlines()
+        wrong = [line for line in lines if "WARNING" in line or "ERROR" in line] or lines[-20:]
+        said = "\n".join(["Jupyter Book failed:", *wrong, f"All that it said: {log}"])
+        raise RenderingError(said)
+    stamp.write_text(digest)
+    return index

@@ -1,0 +1,287 @@
+"""The UNBC-McMaster layout on disk, read into the frames table.
+
+    Images/042-ll042/ll042t1aaaff/ll042t1aaaff001.png
+    Frame_Labels/PSPI/042-ll042/ll042t1aaaff/ll042t1aaaff001_facs.txt    one number
+    Frame_Labels/FACS/042-ll042/ll042t1aaaff/ll042t1aaaff001_facs.txt    rows "AU intensity x y"
+    AAM_landmarks/042-ll042/ll042t1aaaff/ll042t1aaaff001_aam.txt         66 rows "x y", pixels
+    Sequence_Labels/{VAS,SEN,AFF,OPR}/042-ll042/ll042t1aaaff.txt         one number
+
+Each of these is a tree, named "image", "pspi", "facs", "landmarks", "vas" and so on. Top folders
+may be doubled (`Images/Images`) and in any case, and `AAM_landmarks` in any spelling that begins
+with "AAM". Landmarks and sequence labels may be absent. Only the folders of subjects and sequences
+must be named as above: they say who is seen. Nothing here writes, and no image is decoded: it is
+hashed, and its beginning and end are looked at; a black image is found later, when it is decoded.
+Source: Lucey et al., "Painful data: the UNBC-McMaster shoulder pain expression archive database",
+FG 2011.
+"""
+
+import hashlib
+import math
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from paincore import PaincoreError
+from paincore.data import labels
+from paincore.data.facs import AUS
+from paincore.data.frames import FRAMES, KEYS, SEQUENCE_LABELS, with_derived
+
+SUBJECT_FOLDER = r"\d{3}-[a-z]{2}\d{3}"
+SEQUENCE_FOLDER = r"[A-Za-z0-9_-]+"
+FRAME_FILE = rf"({SUBJECT_FOLDER})/({SEQUENCE_FOLDER})/\2((?!000)\d{{3}}|[1-9]\d{{3,4}})"
+SEQUENCE_FILE = rf"({SUBJECT_FOLDER})/({SEQUENCE_FOLDER})()\.txt"
+SUFFIX = {"image": ".png", "pspi": "_facs.txt", "facs": "_facs.txt", "landmarks": "_aam.txt"}
+PARSERS = {"pspi": labels.parse_pspi, "facs": labels.parse_facs}
+MISSING = {"image": "missing_image", "pspi": "missing_label", "facs": "missing_label"}
+PNG_START = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
+PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
+HASHED = ("image", "landmarks")
+"""Trees whose files' bytes are hashed: the table holds what the others say, not these."""
+
+
+class CorpusError(PaincoreError):
+    """A corpus folder that cannot be used as it is."""
+
+
+@dataclass
+class Listing:
+    """What lies in a corpus folder, by name alone.
+
+    `folders` maps a tree to its folder relative to `root`; `files` maps (subject folder, sequence)
+    to tree to frame numbers (sequence labels: 0); `ignored` has a sentence for each entry that the
+    layout does not explain; `stamp` is a SHA-256 over every file's name, size and times, and
+    `keeps_times` says whether the file system has times that tell a change.
+    """
+
+    root: Path
+    folders: dict[str, str]
+    files: dict[tuple[str, str], dict[str, set[int]]] = field(default_factory=dict)
+    ignored: list[str] = field(default_factory=list)
+    stamp: str = ""
+    keeps_times: bool = True
+
+
+def list_corpus(root: Path) -> Listing:
+    """List the files of a corpus in the UNBC layout, without opening any.
+
+    Raises CorpusError for a missing folder, a misnamed subject or sequence folder, two folders for
+    one subject, and a corpus without an image.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise CorpusError(f"{root}: no such folder. Give the corpus folder as data_root.")
+    stamp = hashlib.sha256()
+    try:
+        listing = Listing(root, _tree_folders(root))
+        for tree, folder in listing.folders.items():
+            frame_file = FRAME_FILE + re.escape(SUFFIX.get(tree, ""))
+            pattern = re.compile(frame_file if tree in SUFFIX else SEQUENCE_FILE, re.ASCII)
+            for path, entry in _files(f"{root}/{folder}"):
+                match = pattern.fullmatch(path)
+                if not match or not entry.is_file():
+                    listing.ignored.append(f"{f'{folder}/{path}'!a} is no file of the layout")
+                    continue
+                subject, sequence, frame = match.groups()
+                frames = listing.files.setdefault((subject, sequence), {}).setdefault(tree, set())
+                frames.add(int(frame or 0))
+                status = entry.stat()
+                times = times_of(status)
+                listing.keeps_times &= all(times)
+                stamp.update(f"{folder}/{path} {status.st_size} {times}\n".encode())
+    except OSError as error:
+        raise CorpusError(f"{error.filename} cannot be listed: {error.strerror}.") from error
+    _check_subjects(listing)
+    listing.stamp = stamp.hexdigest()
+    return listing
+
+
+def times_of(status: os.stat_result) -> tuple[int, int]:
+    """When a file was changed; no program can set back the second."""
+    return status.st_mtime_ns, status.st_ctime_ns
+
+
+def _files(
+    folder: str, inner: tuple[str, ...] = (SUBJECT_FOLDER, SEQUENCE_FOLDER)
+) -> Iterator[tuple[str, os.DirEntry]]:
+    """Entries of a tree below its folders of subjects and sequences, with their paths, sorted."""
+    with os.scandir(folder) as found:
+        entries = sorted(found, key=lambda entry: entry.name)
+    for entry in entries:
+        if not inner or entry.name.startswith(".") or not entry.is_dir():
+            yield entry.name, entry
+        elif re.fullmatch(inner[0], entry.name, re.ASCII):
+            for path, file in _files(entry.path, inner[1:]):
+                yield f"{entry.name}/{path}", file
+        else:
+            raise CorpusError(
+                f"{folder}: the folder {entry.name!a} is not named as in 042-ll042/ll042t1aaaff. "
+                "Rename it or move it out of the corpus."
+            )
+
+
+def _tree_folders(root: Path) -> dict[str, str]:
+    """The folder of each tree, relative to the root; landmarks and sequence labels may lack."""
+    frame_labels = _find_folder(root, "Frame_Labels")
+    found = {
+        "image": _find_folder(root, "Images"),
+        "pspi": _find_folder(frame_labels, "PSPI"),
+        "facs": _find_folder(frame_labels, "FACS"),
+        "landmarks": _find_folder(root, "AAM[a-z_ -]*", optional=True),
+    }
+    if ratings := _find_folder(root, "Sequence_Labels", optional=True):
+        found |= {label: _find_folder(ratings, label, optional=True) for label in SEQUENCE_LABELS}
+    return {tree: path.relative_to(root).as_posix() for tree, path in found.items() if path}
+
+
+def _find_folder(parent: Path, name: str, optional: bool = False) -> Path | None:
+    """The folder of that name, a pattern, in any case; its double in it, if there is one."""
+    folders = sorted(path for path in parent.iterdir() if path.is_dir())
+    found = [one for one in folders if re.fullmatch(name, one.name, re.IGNORECASE | re.ASCII)]
+    if len(found) > 1:
+        raise CorpusError(f"{parent} holds {found[0].name} and {found[1].name}. Keep one.")
+    if found:
+        double = _find_folder(found[0], name, optional=True)
+        if double and any(path.is_dir() and path != double for path in found[0].iterdir()):
+            raise CorpusError(f"{found[0]} holds {double.name} and other folders. Keep one level.")
+        return double or found[0]
+    if optional:
+        return None
+    raise CorpusError(
+        f"{parent}: no folder {name}. Expected a corpus in the layout of UNBC-McMaster: data_root "
+        "is the folder that holds Images, Frame_Labels/PSPI and Frame_Labels/FACS."
+    )
+
+
+def _subject(folder: str) -> str:
+    return folder.partition("-")[2]
+
+
+def _check_subjects(listing: Listing) -> None:
+    folders = {}
+    for folder, _ in listing.files:
+        other = folders.setdefault(_subject(folder), folder)
+        if other != folder:
+            raise CorpusError(f"{listing.root}: {other} and {folder} are one subject. Keep one.")
+    if not any("image" in trees for trees in listing.files.values()):
+        raise CorpusError(
+            f"{listing.root / listing.folders['image']}: no image, the corpus is empty. "
+            "Expected 042-ll042/ll042t1aaaff/ll042t1aaaff001.png and so on."
+        )
+
+
+def read_frames(listing: Listing) -> tuple[pd.DataFrame, list[str], dict[str, str]]:
+    """Read labels and check images of every frame listed: a table that obeys `FRAMES`.
+
+    A frame with a fault keeps its row, and `state` and `problem` tell it. The second value holds a
+    sentence for each sequence label that cannot be used; the label is NaN then. The third has for
+    each tree of `HASHED` a SHA-256 over its files' names and bytes, wherever the corpus lies.
+    """
+    rows, problems = [], []
+    digests = {tree: hashlib.sha256() for tree in HASHED}
+    for (folder, sequence), trees in sorted(listing.files.items()):
+        shared = _read_sequence(listing, folder, sequence, problems)
+        last = max((max(frames) for tree, frames in trees.items() if tree in MISSING), default=0)
+        if not last:
+            problems.append(f"{folder}/{sequence} has neither images nor frame labels")
+        for frame in range(1, last + 1):
+            rows.append(shared | _read_frame(listing, folder, sequence, frame, digests))
+    table = pd.DataFrame(rows).astype({"image": "str", "landmarks": "str", "pspi": float})
+    aus = [name for name in table if re.fullmatch(r"au\d+", name)]
+    coded = table[f"au{AUS[0]}"].notna()
+    table.loc[coded, aus] = table.loc[coded, aus].fillna(0)  # AUs beside `AUS`, seen elsewhere
+    table = with_derived(table).sort_values(KEYS, ignore_index=True)
+    return (
+        FRAMES.validate(table),
+        problems,
+        {tree: sha.hexdigest() for tree, sha in digests.items()},
+    )
+
+
+def read_landmarks(root: Path, landmarks: str) -> np.ndarray:
+    """The 66 landmarks of one frame, float64 (66, 2), x and y in pixels, from a path of the table.
+
+    Raises CorpusError.
+    """
+    try:
+        return labels.parse_landmarks((Path(root) / landmarks).read_bytes())
+    except (OSError, ValueError) as error:
+        raise CorpusError(f"{Path(root) / landmarks}: {error}") from error
+
+
+def _read_sequence(listing: Listing, folder: str, sequence: str, problems: list[str]) -> dict:
+    """The columns that the frames of a sequence share."""
+    ratings = dict.fromkeys(SEQUENCE_LABELS, math.nan)
+    for label in listing.files[folder, sequence].keys() & ratings.keys():
+        path = f"{listing.folders[label]}/{folder}/{sequence}.txt"
+        value, state, reason = _read_file(listing.root, label, path)
+        if state == "ok":
+            ratings[label] = value
+        else:
+            problems.append(f"{path} {reason}")
+    return {"subject": _subject(folder), "sequence": sequence, **ratings}
+
+
+def _read_frame(listing: Listing, folder: str, sequence: str, frame: int, digests: dict) -> dict:
+    """The columns that one frame has of its own; its image and landmarks enter `digests`."""
+    stem = f"{folder}/{sequence}/{sequence}{frame:03d}"
+    trees = listing.files[folder, sequence]
+    paths, values, faults = {}, {}, []
+    for tree in SUFFIX:
+        path = f"{listing.folders.get(tree)}/{stem}{SUFFIX[tree]}"
+        if frame in trees.get(tree, ()):
+            paths[tree] = path
+            values[tree], state, reason = _read_file(listing.root, tree, path)
+        else:
+            state, reason = MISSING.get(tree), "is missing"
+        if tree in MISSING and state != "ok":  # faults of landmarks are told where they are used
+            faults.append((state, f"{path} {reason}"))
+        if tree in digests and tree in paths:
+            digests[tree].update(f"{stem} {values[tree]}\n".encode())
+    coded = values.get("facs")
+    aus = dict.fromkeys(AUS, math.nan if coded is None else 0.0) | (coded or {})
+    state = faults[0][0] if faults else "ok"
+    return {
+        "frame": frame,
+        "image": paths.get("image"),
+        "landmarks": paths.get("landmarks"),
+        "pspi": values.get("pspi"),
+        "state": state if paths.keys() & MISSING.keys() else "missing_frame",
+        "problem": "; ".join(sentence for _, sentence in faults),
+        **{f"au{au}": intensity for au, intensity in aus.items()},
+    }
+
+
+def _read_file(root: Path, tree: str, path: str) -> tuple[float | dict | str | None, str, str]:
+    """The value of one file (of `HASHED` its SHA-256), its state and the reason for it."""
+    try:
+        # Three times as fast as Path.open.
+        with open(f"{root}/{path}", "rb", buffering=0) as file:  # noqa: PTH123
+            content = file.read()
+        if tree in HASHED:
+            state = check_png(content) if tree == "image" else ("ok", "")
+            return hashlib.sha256(content).hexdigest(), *state
+        return PARSERS.get(tree, labels.parse_number)(content), "ok", ""
+    except ValueError as error:
+        return None, f"bad_{tree}", f"cannot be used: {error}"
+    except OSError as error:
+        return None, "unreadable", f"cannot be read: {error.strerror}"
+
+
+def check_png(content: bytes) -> tuple[str, str]:
+    """State and problem of an image by how its file begins and ends, ("ok", "") if it is whole.
+
+    Nothing is decoded: W3C Portable Network Graphics, sections 5.2 to 5.6.
+    """
+    if not content.startswith(PNG_START[: len(content)]):
+        return "not_png", "does not begin like a PNG file"
+    if not content.endswith(PNG_END):
+        return (
+            "truncated",
+            f"does not end as a PNG file does: it is cut short at {len(content)} bytes",
+        )
+    return "ok", ""

@@ -1,0 +1,68 @@
+"""Any frame of the corpus, as every backend registers it."""
+
+from collections.abc import Mapping
+from functools import partial
+
+from paincore.data.corpus import Corpus
+from paincore.explore.explorer import Explorer, Shown, sequence_controls
+from paincore.registration.backends import TAKE_LANDMARKS, Backend
+from paincore.registration.faces import Face, Picture, find_faces, read_picture
+from paincore.registration.figures import draw_mesh, label, say
+from paincore.style import may_be_shown, new_figure, show_face, styled
+
+
+@styled
+def registration_figure(dataset, subject: str, image: Picture, faces: Mapping, here: Mapping):
+    """An image with its mesh, what of the face is visible, and the view of each backend.
+
+    `faces` are what each backend finds in the image, or why it cannot look, by its name; `here` are
+    the backends.
+    """
+    figure = new_figure(dataset, image.name, 2.3)
+    panels = figure.subplots(1, 2 + len(faces))
+    views = {name: getattr(face, "view", None) for name, face in faces.items()}
+    images = {"image, mesh": image.image, "visible part": None}
+    images |= {name: view and view.image for name, view in views.items()}
+    for axes, (name, shown) in zip(panels, images.items(), strict=True):
+        label(axes, name)
+        if shown is not None:
+            show_face(axes, shown, dataset, subject)
+        elif name in views:
+            say(axes, getattr(faces[name], "state", "not here"))
+        else:
+            axes.set_axis_off()
+    for name in [name for name, view in views.items() if view and name != "none"][:1]:
+        panels[1].imshow(views[name].visible, cmap="Greys_r", vmin=-0.5, vmax=1)
+        if may_be_shown(dataset, subject):
+            draw_mesh(panels[0], faces[name].mesh, here[name].topology.triangles)
+    return figure
+
+
+def explore_registration(corpus: Corpus, backends: Mapping[str, Backend | str]) -> Explorer:
+    """Walk through the frames of a sequence, and see them registered.
+
+    `backends` has each backend, or the reason why it cannot run, by name.
+    """
+
+    def show(subject: str, sequence: str, place: int) -> Shown:
+        frames = corpus.frames[corpus.frames["sequence"] == sequence]
+        row = frames.iloc[min(place, len(frames) - 1)]
+        image = read_picture(corpus.root, row, TAKE_LANDMARKS[0])
+        here = backends | ({} if image.landmarks is not None else {"landmarks": "no landmarks"})
+        faces = {
+            name: one if isinstance(one, str) else find_faces([image], one)[0]
+            for name, one in here.items()
+        }
+        text = "; ".join(f"{name}: {pose_text(face)}" for name, face in faces.items())
+        figure = partial(registration_figure, corpus.dataset, subject, image, faces, here)
+        return Shown(text, figure, len(frames))
+
+    return Explorer(sequence_controls(corpus.frames), show)
+
+
+def pose_text(face: Face | str) -> str:
+    """Pose and visibility of a registered face, or in short why there is none."""
+    if isinstance(face, str) or face.view is None:
+        return face.partition(". ")[0] if isinstance(face, str) else face.problem
+    pose = f"yaw {face.view.yaw:z.0f}°, pitch {face.view.pitch:z.0f}°, roll {face.view.roll:z.0f}°"
+    return f"{pose}, {100 * face.view.visible_share:.0f} % visible"

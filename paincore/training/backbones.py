@@ -1,0 +1,205 @@
+"""The pretrained encoders that the models start from, by name or from a folder.
+
+A backbone is a config.json and a model.safetensors of a Hugging Face ViT of 12 blocks. Pickles are
+not read and no code comes with a model. A file must hold the encoder's tensors, all of them and no
+others but ImageNet's own head, each of the size that its settings say.
+"""
+
+import copy
+import hashlib
+import json
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+from transformers.activations import ACT2FN
+from transformers.models.vit.configuration_vit import ViTConfig
+from transformers.models.vit.modeling_vit import ViTModel
+from transformers.utils import logging as transformers_logging
+
+from paincore import PaincoreError
+from paincore.files import digest_of, state_of
+from paincore.manifest import ASSETS, fetch
+
+LAYERS = 12
+DEMO = {
+    "hidden_size": 64,
+    "num_hidden_layers": LAYERS,
+    "num_attention_heads": 4,
+    "intermediate_size": 128,
+    "image_size": 48,
+    "patch_size": 8,
+}
+"""The architecture of the demo backbones: small enough for two processor cores."""
+
+BACKBONES = Path(__file__).parent / "weights"
+DEMO_BACKBONES = ("movement", "general")
+IMAGENET = "google/vit-base-patch16-224"
+IMAGENET_HEAD = ("classifier.", "pooler.dense.")  # tensors beside the encoder's, not used here
+
+# The settings that make an encoder: of a config.json the others are not read.
+ARCHITECTURE = (*DEMO, "hidden_act", "layer_norm_eps", "num_channels", "qkv_bias")
+
+# Its table of a file's tensors is read by `_check_tensors`.
+transformers_logging.disable_progress_bar()
+
+
+class BackboneError(PaincoreError):
+    """A backbone that is not there, or is no whole ViT encoder of 12 blocks in safetensors."""
+
+
+def load_encoder(backbone: str, seed: int = 0, assets: Path = ASSETS) -> ViTModel:
+    """The pretrained encoder: float32, on the CPU, in evaluation mode, attention through sdpa.
+
+    `backbone` is "movement" or "general" (the demo's), "random" (the demo's architecture, weights
+    drawn from `seed`), "google/vit-base-patch16-224" (fetched into `assets` at the manifest's
+    revision), or a folder with config.json and model.safetensors. No global generator is touched.
+    Raises BackboneError naming what is missing, too much or not of 12 blocks, and what to do, and
+    AssetError where ImageNet's weights cannot be fetched. Source: section 3 of the paper.
+    """
+    config, weights = _find(backbone, assets)
+    if weights is None:
+        return random_encoder(config, seed)
+    return copy.deepcopy(_pretrained(weights, state_of(weights), config.to_json_string()))
+
+
+def backbone_digest(backbone: str, seed: int = 0, assets: Path = ASSETS) -> str:
+    """SHA-256 of the backbone's architecture and weights, or of its seed if they are random.
+
+    Raises BackboneError as `load_encoder`.
+    """
+    config, weights = _find(backbone, assets)
+    architecture = {name: getattr(config, name) for name in ARCHITECTURE}
+    if weights is None:
+        seeded = json.dumps(architecture | {"seed": seed}, sort_keys=True)
+        return hashlib.sha256(seeded.encode()).hexdigest()
+    digest = digest_of(weights)
+    digest.update(json.dumps(architecture, sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def random_encoder(config: ViTConfig, seed: int) -> ViTModel:
+    """An encoder whose weights have transformers' own distributions, from a generator of `seed`."""
+    with torch.device("meta"):
+        encoder = ViTModel._from_config(config, attn_implementation="sdpa", add_pooling_layer=False)
+    encoder = encoder.to_empty(device="cpu")
+    generator = torch.Generator().manual_seed(seed)
+    for module in encoder.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            nn.init.normal_(module.weight, std=config.initializer_range, generator=generator)
+            nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.LayerNorm):
+            module.reset_parameters()
+    embeddings = encoder.embeddings
+    for parameter in (embeddings.cls_token, embeddings.position_embeddings):
+        nn.init.trunc_normal_(parameter, std=config.initializer_range, generator=generator)
+    return encoder.eval()
+
+
+@lru_cache(maxsize=1)  # transformers takes 80 ms to check and place what a copy takes 16 for
+def _pretrained(weights: Path, state: tuple, settings: str) -> ViTModel:
+    """The encoder of a file of weights in a `state_of`; callers copy it and change the copy."""
+    try:
+        tensors = load_file(weights)
+    except (OSError, SafetensorError) as error:
+        raise BackboneError(
+            f"{weights} is damaged ({error}). Delete it and get it again."
+        ) from error
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity(transformers_logging.CRITICAL)
+    with torch.random.fork_rng(devices=[]):  # transformers initialises what is missing
+        encoder, report = ViTModel.from_pretrained(
+            None,
+            config=ViTConfig(**json.loads(settings)),
+            state_dict=tensors,
+            add_pooling_layer=False,
+            attn_implementation="sdpa",
+            dtype=torch.float32,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
+    transformers_logging.set_verbosity(verbosity)
+    _check_tensors(weights, report)
+    return encoder.eval()
+
+
+def _check_tensors(weights: Path, report: dict) -> None:
+    """Raise BackboneError unless the file held the encoder's tensors and no strange ones."""
+    strange = {
+        name
+        for name in report["unexpected_keys"]
+        if not name.removeprefix("vit.").startswith(IMAGENET_HEAD)
+    }
+    faults = {
+        "lacks": report["missing_keys"],
+        "holds": strange,
+        "has another size of": {name for name, *_ in report["mismatched_keys"]},
+    }
+    for fault, names in faults.items():
+        if names:
+            raise BackboneError(
+                f"{weights} {fault} {min(names)} ({len(names)} in all), unlike the encoder of its "
+                "config.json. Give both as transformers' save_pretrained writes them."
+            )
+
+
+def _find(backbone: str, assets: Path) -> tuple[ViTConfig, Path | None]:
+    """The backbone's settings, and its file of weights unless they are random."""
+    if backbone == "random":
+        return ViTConfig(**DEMO), None
+    if backbone == IMAGENET:
+        return ViTConfig(), fetch("vit-b16", assets=assets)
+    folder = BACKBONES / backbone if backbone in DEMO_BACKBONES else Path(backbone).expanduser()
+    if not folder.is_dir():
+        known = ", ".join((*DEMO_BACKBONES, "random", IMAGENET))
+        raise BackboneError(
+            f"backbone {backbone!r}: {folder} is no folder. There are {known}, or give the path of "
+            "a folder with config.json and model.safetensors."
+        )
+    config, weights = _read_config(folder / "config.json"), folder / "model.safetensors"
+    if not weights.is_file():
+        raise BackboneError(
+            f"{folder} has no model.safetensors. Write it with transformers' save_pretrained: a "
+            "pickle, such as pytorch_model.bin, could run code and is not read."
+        )
+    return config, weights
+
+
+def _read_config(path: Path) -> ViTConfig:
+    """The settings in a config.json. Raises BackboneError naming the one that does not fit."""
+    try:
+        raw = json.loads(path.read_text("utf-8"))
+        config = ViTConfig(**{name: raw[name] for name in ARCHITECTURE if name in raw})
+        needed = {
+            "model_type": (raw.get("model_type"), "vit"),
+            "num_hidden_layers": (config.num_hidden_layers, LAYERS),
+            "num_channels": (config.num_channels, 3),
+            "image_size modulo patch_size": (config.image_size % config.patch_size, 0),
+            "hidden_size modulo num_attention_heads": (
+                config.hidden_size % config.num_attention_heads,
+                0,
+            ),
+            "hidden_act known": (config.hidden_act in ACT2FN, True),
+        }
+    except (
+        ArithmeticError,
+        OSError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        StrictDataclassError,
+    ) as error:
+        raise BackboneError(
+            f"{path} cannot be read as a ViT's settings: {error}. Put back the one that "
+            "save_pretrained wrote beside the weights."
+        ) from error
+    for name, (found, right) in needed.items():
+        if found != right:
+            raise BackboneError(
+                f"{path}: {name} is {found!r} instead of {right!r}. Choose a backbone that fits."
+            )
+    return config

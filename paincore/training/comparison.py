@@ -1,0 +1,49 @@
+"""The same trainings on frontal views and on plain crops, on the frames that both views hold."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from paincore.folds.designs import Fold
+from paincore.registration.store import FrameStore, registered
+from paincore.training.backbones import DEMO_BACKBONES
+from paincore.training.configuration import Configuration
+from paincore.training.runs import by_setting
+
+COMPARED = (*DEMO_BACKBONES, "random")
+VIEWS = ("frontal views", "plain crops")
+
+
+def shared_folds(folds: Sequence[Fold], usable: np.ndarray) -> list[Fold]:
+    """The folds without the frames that are not `usable`, bool (N,)."""
+    return [
+        replace(fold, train=fold.train[usable[fold.train]], test=fold.test[usable[fold.test]])
+        for fold in folds
+    ]
+
+
+def both_views(study) -> tuple[dict[str, FrameStore], list[Fold]]:
+    """A study's store for each of `VIEWS`, and its folds on the frames that both stores hold."""
+    crops = registered(
+        study.corpus, "none", results=study.results, device="cpu", scheduler=study.scheduler
+    )
+    stores = dict(zip(VIEWS, (study.store, crops), strict=True))
+    return stores, shared_folds(study.folds, study.store.usable & crops.usable)
+
+
+def backbones_and_views(study, configuration: Configuration) -> dict[str, pd.DataFrame]:
+    """Predictions by backbone of `COMPARED` and view of `VIEWS`, such as "random, plain crops".
+
+    Empty where `configuration` does not start from a backbone of the demo: from one of full size it
+    would be 30 trainings that answer no question of the paper. Raises as `Sweep.train_all`.
+    """
+    if configuration.backbone not in DEMO_BACKBONES:
+        return {}
+    stores, folds = both_views(study)
+    arms = [configuration.model_copy(update={"backbone": backbone}) for backbone in COMPARED]
+    found = {}
+    for view, store in stores.items():
+        found[view] = by_setting(study.sweep.train_all(store, arms, folds, study.seeds), "backbone")
+    return {f"{start}, {view}": found[view][start] for start in COMPARED for view in VIEWS}

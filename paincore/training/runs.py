@@ -1,0 +1,216 @@
+"""Runs on disk: one trained fold each, written whole or not at all, and named by what decides it.
+
+A run is a folder `<results>/runs/<key>` with `config.json` (what was trained on what),
+`metrics.json`, `predictions.parquet` (a row for each test sample, as `paincore.statistics.scores`
+takes it), `history.parquet` (a row for each step: loss and accuracy of its batch),
+`environment.json` (torch, processor, seconds) and, for models that are kept,
+`weights.safetensors` with the trained tensors. Two runs of one key hold the same numbers, to the
+bit on one kind of processor; `environment.json` alone differs.
+"""
+
+import json
+import math
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+from filelock import FileLock
+
+from paincore import PaincoreError
+from paincore.files import writing
+from paincore.manifest import ROOT
+from paincore.training.configuration import Configuration
+
+RUN_VERSION = 2
+CONFIG_FILE, METRICS_FILE, ENVIRONMENT_FILE = "config.json", "metrics.json", "environment.json"
+PREDICTIONS_FILE, HISTORY_FILE = "predictions.parquet", "history.parquet"
+WEIGHTS_FILE = "weights.safetensors"
+
+
+class RunError(PaincoreError):
+    """A folder that is not a whole run of this version."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run; its tables are read when they are asked for."""
+
+    folder: Path
+    configuration: Configuration
+    rests_on: dict
+    metrics: dict
+    environment: dict
+
+    @cached_property
+    def predictions(self) -> pd.DataFrame:
+        """A row for each test sample: fold, frame keys, pain, probability, corrected."""
+        return _read_table(self.folder / PREDICTIONS_FILE)
+
+    @cached_property
+    def history(self) -> pd.DataFrame:
+        """A row for each step: step, loss, accuracy of the batch."""
+        return _read_table(self.folder / HISTORY_FILE)
+
+    @property
+    def weights(self) -> Path | None:
+        """The file of the trained tensors, None if they were not kept."""
+        path = self.folder / WEIGHTS_FILE
+        return path if path.exists() else None
+
+    @property
+    def seconds(self) -> float:
+        """How long preparing, training and testing took."""
+        return sum(self.environment[f"{part}_seconds"] for part in ("prepare", "train", "test"))
+
+
+def runs_folder(results: str | Path | None) -> Path:
+    """Where runs lie; `results` None means the repository's own folder."""
+    return Path(results or ROOT / "results") / "runs"
+
+
+def open_run(folder: str | Path) -> Run:
+    """Open a finished run. Raises RunError naming what is missing, damaged or of other version."""
+    folder = Path(folder)
+    try:
+        return _open(folder)
+    except RunError:
+        if not folder.parent.is_dir():
+            raise
+    with suppress(OSError), _naming(folder):
+        pass  # who replaces it just now is waited for
+    return _open(folder)
+
+
+def _open(folder: Path) -> Run:
+    for name in (CONFIG_FILE, METRICS_FILE, PREDICTIONS_FILE, HISTORY_FILE, ENVIRONMENT_FILE):
+        if not (folder / name).is_file():
+            raise RunError(f"{folder} is not a whole run: {name} missing. Delete it.")
+    try:
+        config, metrics, environment = (
+            json.loads((folder / name).read_text("utf-8"))
+            for name in (CONFIG_FILE, METRICS_FILE, ENVIRONMENT_FILE)
+        )
+        if config["version"] != RUN_VERSION:
+            raise RunError(
+                f"{folder} was written by version {config['version']} of runs, this is version "
+                f"{RUN_VERSION}. Delete it and train again."
+            )
+        configuration = Configuration(**config["configuration"])
+        metrics = {name: math.nan if value is None else value for name, value in metrics.items()}
+        return Run(folder, configuration, config["rests_on"], metrics, environment)
+    except (OSError, ValueError, KeyError, TypeError) as fault:
+        raise RunError(f"{folder} is damaged ({fault!r}). Delete it and train again.") from fault
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as fault:
+        raise RunError(
+            f"{path} is damaged ({fault}). Delete its folder and train again."
+        ) from fault
+
+
+def write_run(
+    run: Run, predictions: pd.DataFrame, history: pd.DataFrame, weights: dict | None = None
+) -> Run:
+    """Write a run under a temporary name and give it its own when it is whole; it is opened.
+
+    `weights` maps names to tensors. Where another process was faster its run stands, unless this
+    one has weights and that one has none: then the whole folder is replaced. Raises FileError if
+    the disk refuses.
+    """
+    config = {
+        "version": RUN_VERSION,
+        "configuration": run.configuration.model_dump(mode="json"),
+        "rests_on": run.rests_on,
+    }
+    # JSON knows no NaN.
+    metrics = {name: None if math.isnan(value) else value for name, value in run.metrics.items()}
+    texts = {CONFIG_FILE: config, METRICS_FILE: metrics, ENVIRONMENT_FILE: run.environment}
+    with writing(run.folder):
+        run.folder.parent.mkdir(parents=True, exist_ok=True)
+        scrap = Path(tempfile.mkdtemp(dir=run.folder.parent, prefix=f".{run.folder.name}-"))
+        try:
+            partial = scrap / "new"
+            partial.mkdir()
+            for name, content in texts.items():
+                (partial / name).write_text(json.dumps(content, indent=2) + "\n", "utf-8")
+            predictions.to_parquet(partial / PREDICTIONS_FILE)
+            history.to_parquet(partial / HISTORY_FILE)
+            if weights is not None:
+                from safetensors.torch import save_file  # torch: reading runs does without
+
+                save_file(weights, partial / WEIGHTS_FILE)
+            _give_name(partial, run.folder, replace=weights is not None)
+        finally:
+            shutil.rmtree(scrap, ignore_errors=True)
+    return open_run(run.folder)
+
+
+def _give_name(partial: Path, folder: Path, replace: bool) -> None:
+    """Rename to `folder`; a run that is there is replaced, whole, only by one with more: weights.
+
+    A kill between the two renames leaves no run, and both in what is reported as half-written.
+    """
+    with _naming(folder):
+        if folder.is_dir():
+            if not replace or (folder / WEIGHTS_FILE).exists():
+                return
+            folder.rename(partial.with_name("old"))
+        partial.rename(folder)
+
+
+def _naming(folder: Path) -> FileLock:
+    """Held by who gives runs their names, one at a time."""
+    return FileLock(folder.parent.with_name(f".{folder.parent.name}.lock"))
+
+
+def predictions_of(runs: Iterable[Run]) -> pd.DataFrame:
+    """The predictions of runs of one configuration as one table, with their `seed`."""
+    parts = [run.predictions.assign(seed=run.rests_on["seed"]) for run in runs]
+    return pd.concat(parts, ignore_index=True)
+
+
+def by_setting(runs: Iterable[Run], name: str) -> dict[str, pd.DataFrame]:
+    """`predictions_of` the runs for each value of a setting, such as "model"."""
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(getattr(run.configuration, name), []).append(run)
+    return {value: predictions_of(group) for value, group in groups.items()}
+
+
+class FoundRuns(NamedTuple):
+    """All runs of a results folder, and a sentence for each thing in it that is none."""
+
+    runs: list[Run]
+    left_out: list[str]
+
+
+def read_runs(results: str | Path | None = None) -> FoundRuns:
+    """All runs, in the order of their keys.
+
+    What is half-written, damaged, of another version or foreign is left alone and has a sentence
+    instead. Other processes may write runs meanwhile.
+    """
+    folder, found = runs_folder(results), FoundRuns([], [])
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if re.fullmatch(r"\.[0-9a-f]{16}-.*", path.name):
+            sentence = "is half-written. If no training is at work, one was killed: delete it."
+            found.left_out.append(f"{path} {sentence}")
+        elif not re.fullmatch("[0-9a-f]{16}", path.name):
+            found.left_out.append(f"{path} is no run; it is left alone.")
+        else:
+            try:
+                found.runs.append(open_run(path))
+            except RunError as fault:
+                if path.exists():  # nobody has deleted it meanwhile
+                    found.left_out.append(str(fault))
+    return found

@@ -1,0 +1,277 @@
+"""Many trainings at once, on the workers of `paincore.cluster`.
+
+A run is written whole or not at all and named by what decides its numbers, so a sweep that was
+stopped, by Ctrl-C, a kill or a full disk, goes on where it stood when it is asked for again. The
+order in which runs finish decides nothing.
+"""
+
+import os
+import traceback
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from itertools import product
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from dask.distributed import Client, get_worker
+from rich.progress import Progress
+
+from paincore import PaincoreError
+from paincore.cluster import GPU, ClusterError, connect, run
+from paincore.files import FileError, check_writable
+from paincore.folds.designs import Fold
+from paincore.manifest import ROOT
+from paincore.profiles import check_device
+from paincore.registration.store import FrameStore
+from paincore.training.backbones import DEMO_BACKBONES
+from paincore.training.configuration import Configuration
+from paincore.training.runs import Run, RunError, open_run, runs_folder
+from paincore.training.samples import CLIP_LENGTH, Task, TrainingError, fold_samples
+from paincore.training.train import best_device, build_model, train_task, training_order
+
+
+class Failure(NamedTuple):
+    """A training that failed, with the error's message and its traceback as text."""
+
+    configuration: Configuration
+    fold: int
+    seed: int
+    message: str
+    traceback: str
+
+
+def failure_of(task: Task, fault: Exception) -> Failure:
+    """The failure that an error of a training is."""
+    text = "".join(traceback.format_exception(fault))
+    return Failure(task.configuration, task.fold.number, task.seed, str(fault), text)
+
+
+def keeps_weights(configuration: Configuration) -> bool:
+    """Whether a sweep keeps the model: those that start from a demo backbone, under 1 MB each."""
+    return configuration.backbone in DEMO_BACKBONES
+
+
+class TrainingJob(NamedTuple):
+    """A training as it goes to a worker; `rests_on` is what it rests on here, as it must there."""
+
+    task: Task
+    rests_on: dict
+    results: Path
+    keep_weights: bool
+
+    @property
+    def name(self) -> str:
+        """For errors, and as the name of Dask's task."""
+        return f"{self.task.title} ({self.task.key})"
+
+    @property
+    def cost(self) -> float:
+        """About how long it takes beside others: samples, trained blocks, SAM's second gradient."""
+        one = self.task.configuration
+        samples = len(self.task.fold.train) * CLIP_LENGTH[one.model] / one.clip_stride
+        return samples * (one.unfrozen_layers + 1) * (2 if one.sam else 1)
+
+
+def train_on_worker(job: TrainingJob) -> tuple[str, Failure | None]:
+    """What a worker does for `Sweep.train`: the job's name, and the failure if it failed.
+
+    Raises ClusterError if the worker cannot take part, FileError if its disk takes nothing more.
+    """
+    if why := mismatch(job):
+        raise ClusterError(
+            f"Worker {get_worker().address} cannot take part: {why}. Give all workers the same "
+            "paincore, environment and files as here, and start them anew."
+        )
+    try:
+        train_task(job.task, job.results, job.keep_weights, show_progress=False)
+    except FileError:  # no other run could be written either
+        raise
+    except Exception as fault:  # reported with its configuration; the other runs go on
+        return job.name, failure_of(job.task, fault)
+    return job.name, None
+
+
+def mismatch(job: TrainingJob) -> str:
+    """Why the worker that this is called on would train something else; empty if it would not."""
+    there, device = job.task.rests_on, job.task.device
+    reasons = [
+        f"{name} is {there[name]} there, {here} here"
+        for name, here in job.rests_on.items()
+        if there[name] != here
+    ]
+    if device.type == "cuda" and not torch.cuda.is_available():
+        reasons.append("it has no GPU that torch can use")
+    return "; ".join(reasons)
+
+
+def check(
+    store: FrameStore, configurations: Sequence[Configuration], folds: Sequence[Fold]
+) -> None:
+    """Raise TrainingError listing everything that keeps these from being trained on `folds`.
+
+    Found without training: a backbone, a number of layers, the size of images, folds and samples
+    that do not fit.
+    """
+    faults, cpu = [], torch.device("cpu")
+    for one in configurations:
+        try:
+            build_model(Task(store, one, folds[0], 0, cpu))
+        except PaincoreError as fault:
+            faults.append(f"{one.title}: {fault}")
+    for one in {(one.model, one.clip_stride): one for one in configurations}.values():
+        for task in (Task(store, one, fold, 0, cpu) for fold in folds):
+            try:
+                training_order(task, fold_samples(task))
+            except PaincoreError as fault:
+                faults.append(f"{task.title}: {fault}")
+    if faults:
+        listed = "".join(f"\n- {fault}" for fault in faults)
+        raise TrainingError(f"Nothing was trained, since this cannot be:{listed}")
+
+
+class Sweep:
+    """Where runs are trained and kept: workers, connected when first needed, a device, a folder.
+
+    A context manager: leaving it closes the workers; the next training connects anew. `device` None
+    is decided here, for all workers; `scheduler` and `workers` are those of
+    `paincore.cluster.connect`. On "cuda" a run has a GPU to itself: here one worker for each GPU is
+    started, elsewhere workers announce theirs.
+    """
+
+    def __init__(
+        self,
+        results: str | Path | None = None,
+        device: str | None = None,
+        scheduler: str | None = None,
+        workers: int | None = None,
+    ):
+        check_device(device)
+        self.results = Path(results or ROOT / "results").resolve()
+        # Workers elsewhere may have a GPU where this machine has none.
+        self.device = torch.device(device) if scheduler and device else best_device(device)
+        self.scheduler, self.workers = scheduler, workers
+        self._open = ExitStack()
+        self._client: Client | None = None
+
+    def __enter__(self) -> "Sweep":
+        return self
+
+    def __exit__(self, *fault: object) -> None:
+        self._client = None  # connected to anew, should there be more to train
+        self._open.close()
+
+    def client(self) -> Client:
+        """The workers, connected to at the first call."""
+        if self._client is None:
+            here = self.scheduler is None and self.device.type == "cuda"
+            gpus = gpus_here(self.device) if here else None
+            self._client = self._open.enter_context(connect(self.scheduler, self.workers, gpus))
+        return self._client
+
+    def train(
+        self,
+        store: FrameStore,
+        configurations: Iterable[Configuration],
+        folds: Sequence[Fold],
+        seeds: int = 1,
+        keep_weights: bool = False,
+    ) -> tuple[dict[Configuration, list[Run]], list[Failure]]:
+        """Runs of every configuration on every fold with seeds 0 to `seeds` - 1, and failures.
+
+        The runs of a configuration are ordered by seed and fold. What has been trained before is
+        opened; the rest is trained. Weights are kept where `keep_weights` or `keeps_weights` says
+        so. A training that fails does not stop the others: it is among the failures, and its
+        configuration has one run fewer. Raises TrainingError naming all that cannot be trained
+        before anything is, FileError if the disk refuses, ClusterError for workers that are lost
+        or that would train something else.
+        """
+        configurations = list(dict.fromkeys(configurations))
+        check(store, configurations, folds)
+        # A local worker sees the one GPU that is its own, whatever its number is here.
+        device = torch.device(self.device.type) if self.scheduler is None else self.device
+        jobs: dict[str, TrainingJob] = {}
+        for one, seed, fold in product(configurations, range(seeds), folds):
+            task = Task(store, one, fold, seed, device)
+            keep = keep_weights or keeps_weights(one)
+            jobs[task.key] = TrainingJob(task, task.rests_on, self.results, keep)
+        found, failed = self._open_runs(jobs)
+        left = [
+            job
+            for key, job in jobs.items()
+            if key not in failed
+            and (key not in found or (job.keep_weights and not found[key].weights))
+        ]
+        if left:
+            failed |= self._train(left)
+            found, damaged = self._open_runs(jobs)
+            failed |= damaged
+        runs: dict[Configuration, list[Run]] = {one: [] for one in configurations}
+        for key, job in jobs.items():
+            if key not in failed and key not in found:
+                raise ClusterError(
+                    f"{job.name} was trained, but its run is not in {self.results}. The workers' "
+                    "results must be the same folder as here: share the disk, or train here."
+                )
+            runs[job.task.configuration] += [] if key in failed else [found[key]]
+        return runs, [failed[key] for key in jobs if key in failed]
+
+    def train_all(self, *arguments: object, **options: object) -> list[Run]:
+        """`train`, where nothing may fail: runs in the order of configurations, seeds and folds.
+
+        Raises TrainingError for the first training that failed, when all others are done.
+        """
+        runs, failures = self.train(*arguments, **options)
+        if failures:
+            raise TrainingError(failures[0].message)
+        return [run for group in runs.values() for run in group]
+
+    def _open_runs(self, jobs: dict[str, TrainingJob]) -> tuple[dict[str, Run], dict[str, Failure]]:
+        """The runs that there are already, and those that are damaged, by key."""
+        folder = runs_folder(self.results)
+        # Listed, not asked for one by one: a network's disk would answer from memory.
+        there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+        found, damaged = {}, {}
+        for key in jobs.keys() & there:
+            try:
+                found[key] = open_run(folder / key)
+            except RunError as fault:
+                damaged[key] = failure_of(jobs[key].task, fault)
+        return found, damaged
+
+    def _train(self, jobs: list[TrainingJob]) -> dict[str, Failure]:
+        """Train the jobs, the longest first, with a progress bar; failures by key."""
+        for folder in (runs_folder(self.results), self.results / "cache"):
+            check_writable(folder)
+        named = {job.name: job for job in sorted(jobs, key=lambda job: -job.cost)}
+        resource = GPU if self.device.type == "cuda" else None
+        results = run(self.client(), train_on_worker, named.items(), resource, keep_going=True)
+        failures: dict[str, Failure] = {}
+        # Runs are long and few: the speed is that since the start, not of the last half minute.
+        with Progress(speed_estimate_period=float("inf")) as progress:
+            bar = progress.add_task("Training", total=sum(job.cost for job in jobs))
+            for result in results:
+                if isinstance(result, ClusterError):  # it killed worker after worker
+                    result = result.task, failure_of(named[result.task].task, result)
+                name, failure = result
+                job = named[name]
+                if failure:
+                    failures[job.task.key] = failure
+                    said = f"Failed: {name}: {failure.message}"
+                    progress.console.print(said, style="red", markup=False)
+                progress.advance(bar, job.cost)
+        return failures
+
+
+def gpus_here(device: torch.device) -> list[str]:
+    """This machine's GPUs, as CUDA_VISIBLE_DEVICES names them; the one alone that `device` numbers.
+
+    Raises ClusterError for a number that there is not.
+    """
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = visible.split(",") if visible else [str(n) for n in range(torch.cuda.device_count())]
+    if device.index is None:
+        return names
+    if device.index >= len(names):
+        raise ClusterError(f"no GPU for device {device}: this machine has {len(names)}, from 0 on")
+    return [names[device.index]]

@@ -1,0 +1,345 @@
+"""Train one configuration on one fold and test it, as the paper does (sections 3.3 and 4).
+
+On a CPU a run uses one thread, whatever the machine has, so that a fold alone equals the same fold
+in a sweep to the bit. What is trained on and tested on is checked for leaks before every training.
+"""
+
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from rich.progress import track
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch.nn.functional import cross_entropy
+
+from paincore.data.frames import KEYS
+from paincore.folds.designs import Fold
+from paincore.manifest import ROOT
+from paincore.profiles import check_device
+from paincore.registration.store import FrameStore
+from paincore.statistics import scores as metrics
+from paincore.training import vit
+from paincore.training.backbones import backbone_digest, load_encoder
+from paincore.training.configuration import ADAM, BATCH_SIZE, EPOCHS, SAM_RHO, Configuration
+from paincore.training.feed import Batch, Feed, images_at, keep_states
+from paincore.training.runs import Run, open_run, runs_folder, write_run
+from paincore.training.samples import (
+    CLIP_LENGTH,
+    FoldSamples,
+    Task,
+    TrainingError,
+    TrainingOrder,
+    balanced_sample,
+    fold_samples,
+    mix,
+)
+from paincore.training.vit import PainTransformer
+
+TEST_BATCH = {"cpu": 32, "cuda": 256}  # fixed, since a batch's size moves the last bits
+CHECKED = 16  # steps between looks at the loss, since each look waits for a GPU
+
+
+def train_fold(
+    store: FrameStore,
+    configuration: Configuration,
+    fold: Fold,
+    seed: int = 0,
+    results: str | Path | None = None,
+    device: str | None = None,
+    keep_weights: bool = False,
+    show_progress: bool = True,
+) -> Run:
+    """Train one configuration on one fold and test it; a finished run is opened instead.
+
+    `device` None means the GPU where there is one; `keep_weights` stores the trained tensors too.
+    Raises LeakageError, TrainingError (a fold that does not fit the store, a loss that is not
+    finite), BackboneError, ModelError, RunError and FileError, each with what to do.
+    """
+    task = Task(store, configuration, fold, seed, best_device(device))
+    return train_task(task, Path(results or ROOT / "results"), keep_weights, show_progress)
+
+
+def train_task(task: Task, results: Path, keep_weights: bool, show_progress: bool) -> Run:
+    """`train_fold` of a task."""
+    folder = runs_folder(results) / task.key
+    if folder.exists():
+        run = open_run(folder)
+        if run.weights or not keep_weights:
+            return run
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1 if task.device.type == "cpu" else threads)
+    try:
+        return _train(task, folder, results / "cache", keep_weights, show_progress)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _train(task: Task, folder: Path, cache: Path, keep_weights: bool, show_progress: bool) -> Run:
+    clock = [time.time()]
+    samples, model = fold_samples(task), build_model(task)
+    feed = _feed(task, model, samples, cache)
+    before = _trained(model)
+    clock.append(time.time())
+    order = training_order(task, samples)
+    history = optimise(task, model, feed, samples, order, show_progress)
+    clock.append(time.time())
+    predictions = _predictions(task, samples, pain_probabilities(task, model, feed, samples.test))
+    clock.append(time.time())
+    after = _trained(model)
+    scores = metrics.score(predictions["pain"], predictions["probability"]) | {
+        "train_samples": len(samples.train),
+        "train_pain_share": float(samples.pain[samples.train].mean()),
+        "samples_left_out": samples.left_out,
+        "mixed": int((order.weight < 1).sum()),
+        "mixed_left_out": order.left_out,
+        "steps": len(history),
+        "weight_change": _change(before, after),
+    }
+    run = Run(folder, task.configuration, task.rests_on, scores, _environment(task, clock))
+    return write_run(run, predictions, history, after if keep_weights else None)
+
+
+def build_model(task: Task) -> PainTransformer:
+    """The model of a task before its training, frozen as configured, on the task's device.
+
+    Raises BackboneError, ModelError, and TrainingError if the store's images are too small for it.
+    """
+    config, store = task.configuration, task.store
+    encoder = load_encoder(config.backbone, task.seed)
+    model = PainTransformer(encoder, CLIP_LENGTH[config.model], task.torch_generator("model"))
+    vit.freeze(model, config.unfrozen_layers, config.rules.freezing)
+    if store.images.shape[1] < model.image_size:
+        raise TrainingError(
+            f"{store.folder} holds images of {store.images.shape[1]} px, {config.backbone} takes "
+            f"{model.image_size}. Register the corpus at that size."
+        )
+    return model.to(task.device)
+
+
+def _feed(task: Task, model: PainTransformer, samples: FoldSamples, cache: Path) -> Feed:
+    """What feeds the model with the fold's samples."""
+    if task.device.type == "cuda":
+        model.cls = torch.compile(model.cls)
+    images, depth = images_at(task.store, model.image_size, cache), vit.frozen_depth(model)
+    feed = Feed(model, images, samples.rows, depth, task.configuration.precision)
+    feed.kept = keep_states(feed, task.store, task.rests_on["backbone"], task.device, cache)
+    return feed
+
+
+def training_order(task: Task, samples: FoldSamples) -> TrainingOrder:
+    """The order in which the training sees its samples, which count in `samples.train`."""
+    config = task.configuration
+    epochs = [
+        balanced_sample(samples.labels, task.generator(f"draws {epoch}")) for epoch in range(EPOCHS)
+    ]
+    order = np.concatenate(epochs)
+    if config.mixup_alpha is None:
+        return TrainingOrder.unmixed(order)
+    subjects = task.store.frames["subject"].to_numpy()[samples.rows[samples.train, -1]]
+    rng, rows = task.generator("mixup"), config.rules.mixup_rows
+    return mix(order, samples.labels, subjects, config.mixup_alpha, rng, rows)
+
+
+def optimise(
+    task: Task,
+    model: PainTransformer,
+    feed: Feed,
+    samples: FoldSamples,
+    order: TrainingOrder,
+    show_progress: bool,
+) -> pd.DataFrame:
+    """Train in batches of 16, the last one smaller, on samples in their order.
+
+    Returns the history: step from 1 on, loss, accuracy of the step's batch. Raises TrainingError
+    where the loss is not finite. Source: section 3.3 of the paper.
+    """
+    pain = samples.labels
+    targets = order.weight * pain[order.first] + (1 - order.weight) * pain[order.second]
+    targets = torch.from_numpy(targets.astype(np.float32)).to(task.device).split(BATCH_SIZE)
+    optimizer = optimizer_of(task.configuration, model)
+    losses, right = [], []
+    model.train()
+    batches = zip(_read_ahead(feed, samples.train, order, task.device), targets, strict=True)
+    for batch, target in track(batches, "Training", len(targets), disable=not show_progress):
+        loss, logits = training_step(partial(feed.logits, batch), target, optimizer)
+        losses.append(loss.detach())
+        right.append(((logits[:, 1] > logits[:, 0]) == (target > 0.5)).float().mean())
+        if len(losses) % CHECKED == 0:
+            _check_finite(losses, task)
+    _check_finite(losses, task)
+    loss, accuracy = (torch.stack(column).cpu().numpy() for column in (losses, right))
+    return pd.DataFrame({"step": np.arange(1, len(loss) + 1), "loss": loss, "accuracy": accuracy})
+
+
+def optimizer_of(config: Configuration, model: torch.nn.Module) -> torch.optim.Optimizer:
+    """Adam on what trains in `model`, or SAM around it (Foret et al. 2021)."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    settings = {**ADAM, "lr": config.learning_rate, "fused": True}
+    if not config.sam:
+        return torch.optim.Adam(trained, **settings)
+    from pytorch_optimizer import SAM  # two seconds to import: only where it is used
+
+    return SAM(trained, torch.optim.Adam, rho=SAM_RHO, **settings)
+
+
+def training_step(
+    forward: Callable[[], torch.Tensor], target: torch.Tensor, optimizer: torch.optim.Optimizer
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """One step of the optimiser; returns the loss, and the logits before the step.
+
+    `forward` gives logits (B, 2); `target` float32 (B,) is the proportion of pain in each sample,
+    which Mixup blends. SAM asks for loss and gradients a second time, at weights that it has moved.
+    """
+
+    def differentiate() -> tuple[torch.Tensor, torch.Tensor]:
+        optimizer.zero_grad()
+        logits = forward()
+        loss = cross_entropy(logits.float(), torch.stack([1 - target, target], 1))
+        loss.backward()
+        return loss, logits
+
+    loss, logits = differentiate()
+    if isinstance(optimizer, torch.optim.Adam):
+        optimizer.step()
+    else:
+        optimizer.step(differentiate)
+    return loss, logits
+
+
+def _read_ahead(
+    feed: Feed, train: np.ndarray, order: TrainingOrder, device: torch.device
+) -> Iterator[Batch]:
+    """What each batch needs, read in a thread while the model trains on the one before."""
+
+    def read(start: int) -> Batch:
+        part = slice(start, start + BATCH_SIZE)
+        first, second = train[order.first[part]], train[order.second[part]]
+        return feed.read(first, second, order.weight[part]).to(device)
+
+    starts = range(0, len(order.first), BATCH_SIZE)
+    with ThreadPoolExecutor(1) as reader:
+        ahead = reader.submit(read, 0)
+        for start in starts[1:]:
+            batch, ahead = ahead.result(), reader.submit(read, start)
+            yield batch
+        yield ahead.result()
+
+
+def _check_finite(losses: list[torch.Tensor], task: Task) -> None:
+    """Look at the latest losses. Raises TrainingError naming the first that is not finite."""
+    first = max(len(losses) - CHECKED, 0)
+    values = torch.stack(losses[first:]).cpu().numpy()
+    bad = np.flatnonzero(~np.isfinite(values))
+    if len(bad):
+        raise TrainingError(
+            f"{task.configuration.title}, fold {task.fold.number}: the loss is {values[bad[0]]} at "
+            f"step {first + bad[0] + 1} with learning rate {task.configuration.learning_rate:g}. "
+            "Take a lower learning rate."
+        )
+
+
+def pain_probabilities(
+    task: Task, model: PainTransformer, feed: Feed, samples: np.ndarray
+) -> np.ndarray:
+    """Probability of pain for each of the samples of `feed` with these numbers, float32 (n,).
+
+    Dropout is live where the protocol says so.
+    """
+    model.train(task.configuration.rules.dropout_at_test)
+    size, found = TEST_BATCH[task.device.type], []
+    with torch.inference_mode():
+        for start in range(0, len(samples), size):
+            batch = feed.read(samples[start : start + size]).to(task.device)
+            found.append(feed.logits(batch).float().softmax(1)[:, 1].cpu())
+    return torch.cat(found).numpy()
+
+
+def _predictions(task: Task, samples: FoldSamples, probability: np.ndarray) -> pd.DataFrame:
+    """The table of `paincore.statistics.scores`: a row for each test sample, by its last frame."""
+    frames = task.store.frames.iloc[samples.rows[samples.test, -1]]
+    prevalence = float(samples.pain[samples.train].mean())
+    columns = {
+        "fold": task.fold.number,
+        "pain": samples.pain[samples.test],
+        "probability": probability,
+        "corrected": metrics.prior_corrected(probability, prevalence),
+    }
+    return frames[KEYS].assign(**columns).reset_index(drop=True)
+
+
+def _trained(model: PainTransformer) -> dict[str, torch.Tensor]:
+    """Copies of the trained tensors by name, on the CPU."""
+    named = model.named_parameters()
+    return {name: p.detach().cpu().clone() for name, p in named if p.requires_grad}
+
+
+def _change(before: dict, after: dict) -> float:
+    """How far the encoder's trained weights moved: the norm of the change over their norm."""
+    names = [name for name in before if name.startswith("encoder.")]
+    moved = sum(float((after[name] - before[name]).square().sum()) for name in names)
+    return (moved / sum(float(before[name].square().sum()) for name in names)) ** 0.5
+
+
+def trained_model(run: Run) -> PainTransformer:
+    """The model of a run whose weights were kept, on the CPU in evaluation mode.
+
+    All its parameters take gradients. Raises TrainingError if the weights were not kept, were
+    trained on another backbone, are damaged, or are not the tensors that this configuration trains.
+    """
+    config, seed = run.configuration, run.rests_on["seed"]
+    if run.weights is None:
+        raise TrainingError(f"{run.folder} has no weights. Train it again with keep_weights=True.")
+    if backbone_digest(config.backbone, seed) != run.rests_on["backbone"]:
+        raise TrainingError(f"{run.folder} was trained on another {config.backbone}. Train again.")
+    encoder = load_encoder(config.backbone, seed)
+    model = PainTransformer(encoder, CLIP_LENGTH[config.model], torch.Generator())
+    vit.freeze(model, config.unfrozen_layers, config.rules.freezing)
+    wanted = {name: p.shape for name, p in model.named_parameters() if p.requires_grad}
+    try:
+        found = load_file(run.weights)
+    except (OSError, SafetensorError) as fault:
+        raise TrainingError(f"{run.weights} is damaged ({fault}). Delete {run.folder}.") from fault
+    wrong = {(name, tensor.shape) for name, tensor in found.items()} ^ set(wanted.items())
+    if wrong:
+        raise TrainingError(
+            f"{run.weights} does not hold what {config.title} trains: {min(wrong)[0]} is missing, "
+            f"too much or of another size. Delete {run.folder} and train again."
+        )
+    model.load_state_dict(found, strict=False)
+    return model.requires_grad_(True).eval()
+
+
+def best_device(name: str | None) -> torch.device:
+    """The device of this name; None means the GPU where there is one.
+
+    Raises PaincoreError for another name, TrainingError for a GPU that is not there.
+    """
+    check_device(name)
+    if name and name.startswith("cuda") and not torch.cuda.is_available():
+        raise TrainingError(f"no GPU for device {name!r} on this machine. Use cpu.")
+    return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def _environment(task: Task, clock: list[float]) -> dict:
+    """What a run was made with, and how long its parts took in seconds."""
+    on_gpu = task.device.type == "cuda"
+    prepare, train, test = np.diff(clock)
+    return {
+        "torch": torch.__version__,
+        "machine": platform.machine(),
+        "device": torch.cuda.get_device_name(task.device) if on_gpu else "cpu",
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "process": os.getpid(),
+        "started": clock[0],
+        "prepare_seconds": prepare,
+        "train_seconds": train,
+        "test_seconds": test,
+    }

@@ -1,0 +1,251 @@
+"""Widgets without a browser: a state in, an image and a text out."""
+
+import random
+from dataclasses import replace
+from functools import lru_cache
+from types import SimpleNamespace
+
+import ipywidgets
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import f1_score
+
+from paincore import PaincoreError
+from paincore.attention.maps import AttentionError, rollout, scaled, to_maps
+from paincore.data import facs
+from paincore.explore import ablations, attention, face, folds, players, registration, video
+from paincore.explore.explorer import pixels
+from paincore.folds.designs import FoldError, make_folds, ranges_over_folds
+from paincore.manifest import dataset_named
+from paincore.registration.backends import load_backend
+from paincore.registration.faces import Picture, find_faces
+from paincore.statistics.scores import MetricError
+from paincore.training.configuration import configure
+from synthpain.avatar import draw_face, landmarks_of
+from tests.helpers.predicted import predictions
+
+
+def test_a_slider_of_the_face_moves_it_and_pspi_is_that_of_facs(explained):
+    explorer = face.explore_face(explained)
+    rest = explorer.shown.render()
+    for change in ({"au4": 4.0}, {"au43": 1.0}, {"yaw": 20}, {"light_yaw": 60}, {"person": 2}):
+        moved = explorer.show(**explorer.state | change).render()
+        assert (moved != rest).any(axis=2).sum() > 100
+    explorer.set(au4=2.4, au6=1.0, au7=3.6, au9=0.4, au10=0.6, au43=0.7)
+    units = {"au4": 2, "au6": 1, "au7": 4, "au9": 0, "au10": 1, "au43": 1}
+    assert explorer.text.startswith(f"PSPI {facs.pspi(**units)} = AU4 2 ")
+
+
+def test_the_face_is_asked_as_an_image_of_a_store_is(explained):
+    number = int(np.flatnonzero(explained.store.usable[explained.rows[:, -1]])[0])
+    view = explained.store.images[explained.rows[number, -1]]
+    expected = explained.run.predictions["probability"].iloc[number]
+    assert face.pain_probability(explained, view) == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("backend", ["none", "landmarks"])
+def test_the_face_is_registered_as_the_models_training_data(explained, backend):
+    store = replace(explained.store, meta=explained.store.meta | {"backend": backend})
+    state = {"person": 3, "yaw": 12, "au4": 3.0}
+    image = Picture("a face", draw_face(**state), landmarks_of(**state))
+    [expected] = find_faces([image], load_backend(backend), 224)
+    found = face.register_face(replace(explained, store=store), state)
+    np.testing.assert_array_equal(found.view.image, expected.view.image)
+    assert not np.array_equal(found.view.image, face.register_face(explained, state).view.image)
+
+
+@lru_cache
+def ten_people():
+    """Ten people and their most even folds, which take a while to find."""
+    rng = np.random.default_rng(0)
+    rows = [
+        {"subject": f"p{person:02d}", "sequence": f"p{person:02d}a", "frame": frame + 1,
+         "pain": bool(rng.random() < 0.3), "state": "ok"}
+        for person in range(10) for frame in range(20 + person)
+    ]  # fmt: skip
+    frames = pd.DataFrame(rows).astype({"pain": "boolean"})
+    return frames, make_folds(frames, "balanced")
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.dictionaries(st.sampled_from([f"p{n:02d}" for n in range(10)]), st.integers(1, 5)))
+def test_people_who_are_moved_are_tested_once_where_they_were_put(tested_in):
+    frames, even = ten_people()
+    where = folds.home_folds(frames, even) | tested_in
+    if len(set(where.values())) < 5:
+        with pytest.raises(FoldError, match="would be tested on nobody"):
+            folds.moved(frames, even, tested_in)
+        return
+    moved = folds.moved(frames, even, tested_in)
+    assert folds.home_folds(frames, moved) == where
+    assert sorted(np.concatenate([fold.test for fold in moved])) == list(range(len(frames)))
+    for fold in moved:
+        assert set(fold.train) == set(range(len(frames))) - set(fold.test)
+
+
+def test_the_folds_start_at_the_optimum_and_who_was_moved_stays(drawn_corpus):
+    frames, even = ten_people()
+    explorer = folds.explore_folds(drawn_corpus, frames, even)
+    [first, other] = even[0].test_subjects(frames)
+    begun = explorer.text
+    explorer.set(subject=first)
+    explorer.set(fold=2)
+    explorer.set(subject=other)
+    apart = ranges_over_folds(frames, {"moved": folds.moved(frames, even, {first: 2})})
+    assert f"{apart.loc['moved', 'frames']:.0f} frames" in explorer.text != begun
+    explorer.children[1].click()
+    explorer.set(subject=first)
+    assert explorer.text == begun
+
+
+def fourteen():
+    """An ablation of 14 configurations, as far as the widget looks into it."""
+    tried = [configure(unfrozen_layers=layers, learning_rate=rate)
+             for rate in (2e-4, 2e-5, 1e-3) for layers in (2, 4, 6, 8, 12)][:14]  # fmt: skip
+    tables = {one: predictions(folds=2, seed=seed) for seed, one in enumerate(tried)}
+    return SimpleNamespace(predictions=tables, best=tried[3])
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 50), st.integers(2, 30))
+def test_no_threshold_has_a_higher_f1_than_the_best(seed, frames):
+    rng = np.random.default_rng(seed)
+    pain = np.r_[True, False, rng.random(frames) < 0.4]
+    probability = np.round(rng.random(len(pain)), 1)
+    best = ablations.best_threshold(pain, probability)
+    each = [f1_score(pain, probability > value, zero_division=0)
+            for value in [-0.01, *np.unique(probability)]]  # fmt: skip
+    assert f1_score(pain, probability > best, zero_division=0) == pytest.approx(max(each))
+
+
+def test_a_threshold_from_other_folds_knows_nothing_of_its_own():
+    table = predictions(folds=3, subjects=2, frames=30)
+    before = ablations.thresholds_from_other_folds(table)
+    turned = table.assign(pain=np.where(table["fold"] == 2, ~table["pain"], table["pain"]))
+    assert before[2] == ablations.thresholds_from_other_folds(turned)[2]
+    with pytest.raises(MetricError):
+        ablations.best_threshold(np.zeros(3, bool), np.ones(3))
+
+
+@pytest.mark.parametrize("threshold", [0.2, 0.5])
+def test_a_threshold_decides_what_scikit_learn_counts(drawn_corpus, threshold):
+    ablation = fourteen()
+    table = ablation.predictions[ablation.best]
+    explorer = ablations.explore_ablations(drawn_corpus, {"vit": ablation})
+    explorer.set(threshold=threshold)
+    expected = f1_score(table["pain"], table["probability"] > threshold)
+    assert f"F1 {expected:.2f}" in explorer.text
+    counts = explorer.shown.render().axes[1].images[0].get_array()
+    assert counts.sum() == len(table)
+    assert counts[:, 1].sum() == (table["probability"] > threshold).sum()
+    explorer.set(titles=())
+    assert "no configuration is chosen" in explorer.text
+
+
+def test_fourteen_configurations_have_fourteen_curves_that_differ(drawn_corpus):
+    explorer = ablations.explore_ablations(drawn_corpus, {"vit": fourteen()})
+    explorer.set(titles=explorer.controls["titles"].options)
+    lines = explorer.shown.render().axes[0].lines
+    assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == 14
+
+
+def test_the_map_of_the_widget_is_the_rollout_of_the_module(explained):
+    frames, model = explained.frames(np.array([1])), explained.model
+    expected = scaled(to_maps(rollout(model, frames, "max", discard=0.3), model))[0]
+    found = attention.attention_map(explained, 1, "rollout", "max", 0.3)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    with pytest.raises(AttentionError, match="no head 99"):
+        attention.attention_map(explained, 1, 0, "99")
+
+
+def test_each_person_is_shown_by_the_model_that_was_not_trained_on_them(explained, drawn_corpus):
+    explorer = attention.explore_attention(drawn_corpus, [explained])
+    tested = tuple(sorted(explained.run.predictions["subject"].unique()))
+    assert explorer.controls["subject"].options == tested
+    explorer.set(place=3)
+    own = explained.samples[explained.samples["sequence"] == explorer.state["sequence"]].iloc[3]
+    assert f"probability of pain {own['probability']:.2f}" in explorer.text
+
+
+def test_registration_says_what_each_backend_finds_or_why_not(drawn_corpus):
+    backends = {"landmarker": load_backend("landmarker"), "prnet": "weights not here"}
+    explorer = registration.explore_registration(drawn_corpus, backends)
+    states = set()
+    for subject in explorer.controls["subject"].options:
+        explorer.set(subject=subject)
+        for place in range(explorer.controls["place"].max + 1):
+            explorer.set(place=place)
+            states.add("visible" in explorer.text)
+            assert "prnet: weights not here" in explorer.text
+    assert states == {True, False}  # one is black, one is cut short
+
+
+WIDGETS = {
+    "face": lambda corpus, explained, path: face.explore_face(explained),
+    "registration": lambda corpus, explained, path: registration.explore_registration(
+        corpus, {"landmarker": load_backend("landmarker"), "prnet": "weights not here"}
+    ),
+    "folds": lambda corpus, explained, path: folds.explore_folds(corpus, *ten_people()),
+    "ablations": lambda corpus, explained, path: ablations.explore_ablations(
+        corpus, {"ViT": fourteen()}
+    ),
+    "attention": lambda corpus, explained, path: attention.explore_attention(corpus, [explained]),
+    "video": lambda corpus, explained, path: video.explore_video(corpus, explained, None, path),
+}
+
+
+def moved_by_chance(explorer, rng) -> dict:
+    """Move a few controls, and return the state that the explorer is then in."""
+    for control in rng.sample([*explorer.controls.values()], min(3, len(explorer.controls))):
+        if isinstance(control, ipywidgets.IntSlider | ipywidgets.FloatSlider):
+            control.value = rng.choice([control.min, control.max])
+        elif isinstance(control, ipywidgets.SelectMultiple):
+            control.value = rng.choice([(), control.options[:2]])
+        elif isinstance(control, ipywidgets.Dropdown):
+            control.index = rng.randrange(len(control.options))
+    return explorer.state
+
+
+def outcome(explorer, state):
+    try:
+        shown = explorer.show(**state)
+    except PaincoreError as fault:
+        return str(fault)
+    return shown.text, pixels(shown.render(), 40).tobytes()
+
+
+@pytest.mark.parametrize("name", WIDGETS)
+def test_a_state_gives_the_same_whatever_came_before(name, explained, drawn_corpus, tmp_path):
+    explorer, rng = WIDGETS[name](drawn_corpus, explained, tmp_path), random.Random(0)
+    if name == "folds":  # who was moved stays
+        pytest.skip("its state is where all people are")
+    states = [moved_by_chance(explorer, rng) for _ in range(4)]
+    first = [outcome(explorer, state) for state in states]
+    order = rng.sample(range(4), 4)
+    assert [outcome(explorer, states[one]) for one in order] == [first[one] for one in order]
+
+
+@pytest.mark.parametrize("name", ["registration", "attention", "video"])
+def test_a_still_of_a_restricted_corpus_shows_no_face(name, explained, drawn_corpus, tmp_path):
+    free = WIDGETS[name](drawn_corpus, explained, tmp_path)
+    corpus = replace(drawn_corpus, dataset=dataset_named("unbc"))
+    closed = WIDGETS[name](corpus, explained, tmp_path)
+    place = free.controls["place"].max
+    for explorer in (free, closed):
+        explorer.set(place=place)
+
+    def photos(explorer) -> list:
+        drawn = [i.get_array() for axes in explorer.shown.render().axes for i in axes.images]
+        return [image for image in drawn if image.ndim == 3 and image.shape[2] == 3]
+
+    assert photos(free) and not photos(closed)
+    assert not list(tmp_path.rglob("*.*"))
+
+
+def test_no_angle_is_minus_nothing(drawn_corpus, drawn_store):
+    frames = drawn_store.frames[drawn_store.usable].assign(yaw=-0.3)
+    _, stack = players.turn_head(drawn_corpus, drawn_store, frames, most=2).children
+    assert all("yaw 0°" in image.value for image in stack.children)

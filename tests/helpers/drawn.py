@@ -1,0 +1,24 @@
+"""What holds for every figure."""
+
+from IPython.core.pylabtools import print_figure
+from matplotlib.figure import Figure
+
+
+def assert_on_canvas(figure: Figure) -> None:
+    """Nothing of any axes lies outside the canvas."""
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        box, canvas = axes.get_tightbbox(), figure.bbox
+        assert canvas.x0 <= box.x0 and box.x1 <= canvas.x1
+        assert canvas.y0 <= box.y0 and box.y1 <= canvas.y1
+
+
+def texts(figure: Figure) -> str:
+    """All words of a figure."""
+    return " ".join(text.get_text() for text in figure.findobj(lambda a: hasattr(a, "get_text")))
+
+
+def is_sentence(figure: Figure) -> bool:
+    """Whether a figure holds words alone, and a notebook shows it."""
+    drawn = any(axes.axison or axes.images for axes in figure.axes)
+    return not drawn and print_figure(figure) is not None

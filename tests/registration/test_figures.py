@@ -1,0 +1,130 @@
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from paincore.explore import players
+from paincore.manifest import dataset_named
+from paincore.registration import accuracy, backends, figures
+from tests.helpers.drawn import is_sentence, texts
+
+FIGURES = {
+    "steps": lambda c, s, b: figures.steps(c, s, b),
+    "clip": lambda c, s, b: figures.clip(c, s),
+    "same_patches": lambda c, s, b: figures.same_patches(
+        c, s, b, accuracy.inspect(c, s, b, most=3)
+    ),
+    "yaw": lambda c, s, b: figures.yaw(c, s),
+    "before_and_after": lambda c, s, b: figures.before_and_after(c, s),
+    "backends": lambda c, s, b: figures.before_and_after(
+        c, s, {"landmarker": b, "prnet": "no weights"}
+    ),
+    "same_expression": lambda c, s, b: figures.same_expression(
+        c, accuracy.turned_heads(b, 1, (0, 85)) if c.dataset.synthetic else None
+    ),
+    "corpus_accuracy": lambda c, s, b: figures.corpus_accuracy(
+        c, s, accuracy.inspect(c, s, b, most=3)
+    ),
+}
+FACELESS = ("yaw", "corpus_accuracy")
+
+
+@pytest.fixture
+def films(drawn_corpus):
+    """The same corpus as one whose faces may not be shown."""
+    return replace(drawn_corpus, dataset=dataset_named("unbc"), truth=None)
+
+
+def images(figure) -> list[np.ndarray]:
+    return [image.get_array() for axes in figure.axes for image in axes.images]
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_each_figure_shows_faces_of_a_free_corpus_alone_and_words_where_there_are_none(
+    name, drawn_corpus, films, drawn_store, landmarker
+):
+    draw = FIGURES[name]
+    free = draw(drawn_corpus, drawn_store, landmarker)
+    assert "synthetic corpus" in texts(free)
+    assert bool(images(free)) is (name not in FACELESS)
+    free.draw_without_rendering()
+    inside = free.bbox.padded(1)
+    drawn = [axes.get_tightbbox() for axes in free.axes if axes.axison or axes.images]
+    assert all(inside.contains(*corner) for box in drawn for corner in box.corners())
+    closed = draw(films, drawn_store, landmarker)
+    assert "synthetic corpus" not in texts(closed)
+    assert images(closed) == []
+    if name not in FACELESS:
+        assert not any(axes.lines or axes.collections for axes in closed.axes)
+    nobody = replace(drawn_store, frames=drawn_store.frames.assign(state="no_face"))
+    if name != "same_expression":
+        assert is_sentence(draw(drawn_corpus, nobody, landmarker))
+
+
+def test_the_grid_holds_the_four_views_the_first_at_the_top_left(drawn_corpus, drawn_store):
+    views = drawn_store.images[figures.rising_clip(drawn_store.frames[drawn_store.usable]).index]
+    grid = images(figures.clip(drawn_corpus, drawn_store))[-1]
+    for view, (row, column) in zip(views, np.ndindex(2, 2), strict=True):
+        assert (grid[224 * row :, 224 * column :][:224, :224] == view).all()
+
+
+def test_a_face_that_is_not_found_leaves_its_place_empty(drawn_corpus, drawn_store, landmarker):
+    blind = replace(landmarker, find=lambda images, landmarks: [None] * len(images))
+    here = {"landmarker": blind, "prnet": "no weights"}
+    figure = figures.before_and_after(drawn_corpus, drawn_store, here, columns=3)
+    assert texts(figure).count("weights\nnot here") == texts(figure).count("no\nface") == 3
+    assert len(images(figure)) == 3
+    assert is_sentence(figures.steps(drawn_corpus, drawn_store, blind))
+    sample = accuracy.inspect(drawn_corpus, drawn_store, blind)
+    assert sample.count == 0 and not sample.mean_view.any()
+    assert "no\nface" in texts(figures.same_patches(drawn_corpus, drawn_store, blind, sample))
+
+
+def test_the_head_to_turn_has_an_image_for_each_frame_up_to_what_a_page_can_carry(
+    drawn_corpus, drawn_store
+):
+    frames = figures.turning_person(drawn_store.frames[drawn_store.usable])
+    for most, count in ((len(frames), len(frames)), (3, 3)):
+        _, stack = players.turn_head(drawn_corpus, drawn_store, frames, most=most).children
+        assert len(stack.children) == count
+
+
+def test_a_backend_without_its_weights_says_how_to_give_them(monkeypatch, tmp_path):
+    monkeypatch.setattr(backends, "ASSETS", tmp_path)
+    here = backends.backends_here()
+    assert [name for name, found in here.items() if isinstance(found, str)] == ["prnet"]
+    assert "github.com/yfeng95/PRNet" in here["prnet"]
+
+
+# Which frames are shown
+
+
+def frames(**columns) -> pd.DataFrame:
+    table = pd.DataFrame(columns)
+    return table.assign(sequence=table.get("sequence", "a")).set_index(np.arange(len(table)) + 10)
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        ({"frame": range(1, 9), "pspi": [0, 0, 5, 5, 5, 12, 12, 12]}, [12, 13, 14, 15]),
+        ({"frame": [1, 2, 3, 5, 6, 7], "pspi": range(6)}, []),
+        ({"frame": range(1, 7), "pspi": range(6), "sequence": list("aaabbb")}, []),
+        ({"frame": range(1, 6), "pspi": [None, 0.0, 0.0, 0.0, 0.0]}, [11, 12, 13, 14]),
+    ],
+    ids=["steepest", "a gap", "two sequences", "without pspi last"],
+)
+def test_the_clip_is_where_pspi_rises_most_over_four_subsequent_frames(columns, expected):
+    assert figures.rising_clip(frames(**columns)).index.tolist() == expected
+
+
+def test_people_and_frames_are_chosen_by_how_far_they_turn():
+    table = frames(subject=list("abab"), yaw=[30.0, 5, 35, -5])
+    assert figures.turning_person(table)["yaw"].tolist() == [-5, 5]
+    table = frames(yaw=[-20.0, -19, -18, 0, 20])
+    assert figures.spread_over_yaw(table, 3)["yaw"].tolist() == [-20, 0, 20]
+    assert len(figures.spread_over_yaw(table, 50)) == 5
+    table = frames(subject=list("aabbc"), yaw=[3.0, -30, 8, 2, -1])
+    assert figures.most_turned(table, 5)["yaw"].tolist() == [-30, -1, 8]
+    assert figures.most_turned(table, 2)["subject"].tolist() == ["a", "b"]

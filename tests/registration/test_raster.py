@@ -1,0 +1,71 @@
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from paincore.registration.raster import nearest_depth, source_map
+from synthpain.raster import rasterise, vertex_normals
+
+corner = st.tuples(
+    st.floats(-5, 25, width=32), st.floats(-5, 25, width=32), st.floats(-9, 9, width=32)
+)
+
+
+def plain_rasterise(points, triangles, height, width):
+    """Each pixel against each triangle, by solving for the barycentric weights."""
+    depth = np.full((height, width), -np.inf)
+    for corners in points[triangles].astype(np.float64):
+        system = np.vstack([corners[:, :2].T, np.ones(3)])
+        if abs(np.linalg.det(system)) < 1e-3:
+            continue
+        for y in range(height):
+            for x in range(width):
+                w = np.linalg.solve(system, [x, y, 1.0])
+                if w.min() >= 1e-4:  # clear of the edges, where rounding decides
+                    depth[y, x] = max(depth[y, x], w @ corners[:, 2])
+    return depth
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.tuples(corner, corner, corner), min_size=1, max_size=4))
+def test_the_nearest_triangle_wins_as_in_a_plain_loop(corners):
+    points = np.array(corners, np.float32).reshape(-1, 3)
+    triangles = np.arange(len(points), dtype=np.int32).reshape(-1, 3)
+    covered = np.isfinite(expected := plain_rasterise(points, triangles, 12, 15))
+    nearest, weights, depth = rasterise(points, triangles, 12, 15)
+    values = np.column_stack([points, points[:, 2]])  # each point lies where it is drawn
+    place, z, facing = source_map(points, triangles, values, 15, 12)
+    for found in (depth, nearest_depth(points, triangles, 12, 15), z):
+        assert np.all(found[covered] >= expected[covered] - 1e-2)
+    rows, columns = np.nonzero(nearest >= 0)
+    w = weights[rows, columns]
+    w = np.column_stack([w, 1 - w.sum(1)])
+    placed = (w[..., None] * points[triangles[nearest[rows, columns]]]).sum(1)
+    assert np.allclose(placed[:, :2], np.column_stack([columns, rows]), atol=1e-2)
+    rows, columns = np.nonzero(z > -np.inf)
+    assert np.allclose(place[rows, columns], np.column_stack([columns, rows]), atol=1e-2)
+    assert np.allclose(facing[rows, columns], z[rows, columns], atol=1e-2)
+    assert not place[z == -np.inf].any()
+
+
+@given(st.floats(0.2, 3.1), st.floats(1, 9), st.floats(1, 9))
+def test_triangles_that_share_an_edge_leave_no_hole(angle, x, y):
+    centre = np.array([x, y], np.float32)
+    turns = angle + np.linspace(0, 2 * np.pi, 7)[:-1]
+    ring = 40 * np.column_stack([np.cos(turns), np.sin(turns)])
+    points = np.column_stack([np.vstack([centre, ring]), np.zeros(7)]).astype(np.float32)
+    fan = np.array([[0, k + 1, (k + 1) % 6 + 1] for k in range(6)], np.int32)
+    nearest, _, _ = rasterise(points, fan, 10, 10)
+    assert (nearest >= 0).all()
+    assert (nearest_depth(points, fan, 10, 10) == 0).all()
+
+
+def test_normals_of_a_sphere_point_outwards():
+    theta, phi = np.meshgrid(np.linspace(0.2, np.pi - 0.2, 30), np.linspace(0, 2 * np.pi, 40)[:-1])
+    points = np.stack([np.sin(theta) * np.cos(phi), np.sin(theta) * np.sin(phi), np.cos(theta)], -1)
+    number = np.arange(points.size // 3).reshape(39, 30)
+    a, b = number[:, :-1], np.roll(number, -1, 0)[:, :-1]
+    triangles = np.concatenate([np.stack([a, a + 1, b], -1), np.stack([b, a + 1, b + 1], -1)])
+    flat = points.reshape(-1, 3).astype(np.float32)
+    normals = vertex_normals(flat, triangles.reshape(-1, 3).astype(np.int32))
+    inner = abs(flat[:, 2]) < 0.9
+    assert ((normals * flat).sum(1)[inner] > 0.99).all()

@@ -1,0 +1,303 @@
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from paincore import PaincoreError
+from paincore.data.corpus import open_corpus
+from paincore.registration import store as stores
+from paincore.registration.backends import BACKEND_FILES
+from paincore.registration.store import (
+    IMAGES,
+    META,
+    SHARD_FRAMES,
+    TABLE,
+    StoreError,
+    open_store,
+    registered,
+    reserve_images,
+    states_table,
+    store_fingerprint,
+    write_images,
+    write_store,
+)
+from tests.helpers.workers import scheduler_and_workers
+from tests.registration.conftest import BAD, FRAMES
+
+REGISTER = """
+import sys
+from pathlib import Path
+import pandas as pd
+from paincore.registration.store import registered
+from tests.registration.conftest import as_corpus
+if __name__ == "__main__":
+    root, table, results, scheduler = sys.argv[1:]
+    corpus = as_corpus(Path(root), pd.read_parquet(table))
+    registered(corpus, results=results, size=64, workers=2, scheduler=scheduler or None)
+"""
+
+
+@pytest.fixture
+def start_registration(small_corpus, tmp_path):
+    """Register the small corpus into a results folder, in a process that is killed at the end."""
+    script, table = tmp_path / "register_corpus.py", tmp_path / "table.parquet"
+    script.write_text(f"import sys\nsys.path.insert(0, {str(Path.cwd())!r})\n{REGISTER}")
+    small_corpus.frames.to_parquet(table)
+    processes = []
+
+    def start(results, scheduler=""):
+        command = [sys.executable, script, small_corpus.root, table, results, scheduler]
+        processes.append(subprocess.Popen(map(str, command), start_new_session=True))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+def wait_for_a_part(results: Path, process: subprocess.Popen) -> None:
+    end = time.monotonic() + 60
+    while not parts(results):
+        assert process.poll() is None and time.monotonic() < end
+        time.sleep(0.01)
+
+
+def parts(results: Path) -> int:
+    return len(list(results.glob("stores/*.partial/parts/*.parquet")))
+
+
+def same_bytes(one: Path, other: Path) -> bool:
+    return all((one / n).read_bytes() == (other / n).read_bytes() for n in (IMAGES, TABLE))
+
+
+# A folder
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A store of five frames of 4x4 pixels, the third without a face."""
+    rng = np.random.default_rng(0)
+    reserve_images(tmp_path, 5, 4)
+    write_images(tmp_path, 3, rng.integers(0, 256, (2, 4, 4, 3), np.uint8))
+    write_images(tmp_path, 0, rng.integers(0, 256, (2, 4, 4, 3), np.uint8))
+    states = ["ok", "ok", "no_face", "ok", "ok"]
+    write_store(tmp_path, pd.DataFrame({"state": states}), {"size": 4, "fingerprint": "f"})
+    return tmp_path
+
+
+def test_images_are_where_they_were_written_whatever_the_order_and_stay(folder):
+    store = open_store(folder)
+    rng = np.random.default_rng(0)
+    assert (store.images[3:] == rng.integers(0, 256, (2, 4, 4, 3), np.uint8)).all()
+    assert (store.images[:2] == rng.integers(0, 256, (2, 4, 4, 3), np.uint8)).all()
+    assert not store.images[2].any()
+    assert store.usable.tolist() == [True, True, False, True, True]
+    with pytest.raises(ValueError, match="read-only"):
+        store.images[0] = 0
+
+
+@pytest.mark.parametrize("name", [IMAGES, TABLE, META])
+@pytest.mark.parametrize("keep", [None, 0, 0.5], ids=["absent", "empty", "cut short"])
+def test_a_store_with_a_damaged_file_does_not_open(folder, name, keep):
+    path = folder / name
+    if keep is None:
+        path.unlink()
+    else:
+        os.truncate(path, int(path.stat().st_size * keep))
+    with pytest.raises(StoreError, match=str(folder)):
+        open_store(folder)
+
+
+def test_a_table_that_is_not_of_these_images_does_not_open(folder):
+    pd.DataFrame({"state": ["ok"]}).to_parquet(folder / TABLE)
+    with pytest.raises(StoreError, match=r"\(5, 4, 4, 3\).*\(1, 4, 4, 3\)"):
+        open_store(folder)
+    (folder / META).write_text(json.dumps({}))
+    with pytest.raises(StoreError, match=str(folder)):
+        open_store(folder)
+
+
+def test_the_disk_space_is_taken_at_once_or_no_file_is_left(tmp_path):
+    reserve_images(tmp_path, 100, 32)
+    status = (tmp_path / IMAGES).stat()
+    assert status.st_blocks * 512 >= status.st_size > 100 * 32 * 32 * 3
+    (tmp_path / IMAGES).unlink()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            reserve_images(tmp_path, 100, 32)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list(tmp_path.iterdir())
+
+
+# A whole corpus
+
+
+def test_every_row_of_the_corpus_is_in_the_store_with_its_state(small_store, small_corpus):
+    frames = small_store.frames
+    assert (frames["frame"] == small_corpus.frames["frame"]).all()
+    assert dict(zip(frames["image"][: len(BAD)], frames["state"], strict=False)) == BAD
+    assert frames["state"].iloc[-1] == "missing_image"
+    assert (frames["state"][len(BAD) : -1] == "ok").all()
+    black = ~small_store.images.any(axis=(1, 2, 3))
+    assert (black == ~small_store.usable).all()
+    odd = small_store.frames[black & small_store.frames["image"].notna()]
+    assert all(row.image in row.problem for row in odd.itertuples())
+
+
+def test_of_two_faces_the_larger_is_stored_and_both_are_counted(small_store):
+    frames = small_store.frames.set_index("image")
+    assert frames.loc["two_faces.png", "faces"] == 2
+    assert frames.loc["face000.png", "faces"] == 1
+    counts = states_table(small_store.frames).set_index("state")["frames"]
+    assert counts["ok, several faces"] == 1
+    assert counts["ok"] == FRAMES - 1 - sum(state != "ok" for state in BAD.values())
+    assert counts["undecodable"] == 3
+
+
+def test_the_same_image_gives_the_same_view_wherever_it_stands(small_store):
+    faces = small_store.images[len(BAD) : -1]
+    assert (faces[2::2] == faces[0]).all() and (faces[3::2] == faces[1]).all()
+    assert small_store.frames["yaw"].iloc[len(BAD)] == pytest.approx(10, abs=6)
+
+
+def test_a_whole_store_is_opened_and_not_made_again(small_store, small_corpus):
+    before = (small_store.folder / IMAGES).stat().st_mtime_ns
+    left = small_store.folder.with_name(f"{small_store.folder.name}.partial")
+    left.mkdir()  # by a kill after the last step
+    results = small_store.folder.parents[1]
+    assert registered(small_corpus, results=results, size=64).fingerprint == small_store.fingerprint
+    assert (small_store.folder / IMAGES).stat().st_mtime_ns == before
+    assert not left.exists()
+    assert registered(small_corpus, results=results, size=64).folder == small_store.folder
+
+
+def test_killed_in_the_middle_it_goes_on_to_the_same_bytes(
+    start_registration, small_store, small_corpus, tmp_path
+):
+    process = start_registration(tmp_path)
+    wait_for_a_part(tmp_path, process)
+    process.kill()
+    process.wait()
+    assert 0 < parts(tmp_path) < 5
+    store = registered(small_corpus, results=tmp_path, size=64, workers=2)
+    assert same_bytes(store.folder, small_store.folder)
+    assert not list(tmp_path.glob("stores/*.partial"))
+
+
+@pytest.mark.parametrize("step", ["reserve_images", "connect", "write_store"])
+def test_killed_at_a_moment_too_short_to_hit_from_outside_it_still_ends_whole(
+    small_corpus, tmp_path, monkeypatch, step
+):
+    class Killed(BaseException):
+        pass
+
+    def die(*_):
+        raise Killed
+
+    frames = small_corpus.frames[len(BAD) : len(BAD) + SHARD_FRAMES + 2]
+    corpus = replace(small_corpus, frames=frames.reset_index(drop=True))
+    arguments = {"backend": "landmarks", "size": 16, "workers": 1}
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(stores, step, die)
+        registered(corpus, results=tmp_path, **arguments)
+    assert not list(tmp_path.glob("stores/synthetic-landmarks-????????????"))
+    resumed = registered(corpus, results=tmp_path, **arguments)
+    assert resumed.usable.all() and resumed.images.any(axis=(1, 2, 3)).all()
+    assert not list(tmp_path.glob("stores/*.partial"))
+
+
+def test_workers_of_a_scheduler_do_it_and_one_may_die(start_registration, small_store, tmp_path):
+    with scheduler_and_workers(tmp_path) as (address, workers):
+        process = start_registration(tmp_path, address)
+        wait_for_a_part(tmp_path, process)
+        os.killpg(workers[0].pid, 9)
+        assert process.wait(60) == 0
+        assert workers[1].poll() is None
+    (folder,) = tmp_path.glob("stores/synthetic-landmarker-*")
+    assert same_bytes(folder, small_store.folder)
+
+
+def test_a_full_disk_is_found_before_the_work_begins(small_corpus, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)]
+    if os.geteuid() or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("only root can mount a small disk to fill")
+    try:
+        with pytest.raises(StoreError, match="No space left on device"):
+            registered(small_corpus, results=disk, size=64)
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_store_follows_what_its_backend_reads(miniature, tmp_path):
+    def fingerprints():
+        corpus = open_corpus("unbc", miniature.root, results=tmp_path)
+        return {name: store_fingerprint(corpus, name, 64) for name in BACKEND_FILES}
+
+    first = fingerprints()
+    miniature.landmarks(2).write_text("3 4\n" * 66)
+    second = fingerprints()
+    assert {name for name in first if first[name] != second[name]} == {"landmarks", "prnet"}
+    miniature.picture(2).write_bytes(miniature.picture(2).read_bytes() + b"\0")
+    assert not set(second.values()) & set(fingerprints().values())
+
+
+def test_a_store_that_is_there_has_the_corpus_s_columns_of_today(miniature, tmp_path):
+    def opened(root, threshold=0):
+        corpus = open_corpus("unbc", root, results=tmp_path, threshold=threshold)
+        return registered(corpus, "landmarks", tmp_path, size=16, workers=1)
+
+    first = opened(miniature.root)
+    assert first.frames.loc[first.frames["pain"], "frame"].tolist() == [2, 3]
+    stricter = opened(miniature.root, 4)
+    assert stricter.folder == first.folder
+    assert stricter.frames.loc[stricter.frames["pain"], "frame"].tolist() == [3]
+    assert open_store(stricter.folder, stricter.threshold).frames["pain"].sum() == 1
+    moved = tmp_path / "moved"
+    shutil.copytree(miniature.root, moved)
+    (moved / "Images").rename(moved / "Pictures")
+    (moved / "Images").mkdir()
+    (moved / "Pictures").rename(moved / "Images" / "Images")
+    doubled = opened(moved)
+    assert doubled.folder == first.folder
+    assert all((moved / image).is_file() for image in doubled.frames["image"])
+    added = [*first.frames.columns[-9:]]
+    pd.testing.assert_frame_equal(first.frames[added], doubled.frames[added])
+
+
+# PRNet's weights are the user's
+
+
+def test_the_paper_profile_stops_for_want_of_weights_and_says_what_to_do(
+    miniature, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("paincore.registration.backends.ASSETS", tmp_path / "assets")
+    corpus = open_corpus("unbc", miniature.root, results=tmp_path / "index")
+    with pytest.raises(PaincoreError, match=r"github\.com/yfeng95/PRNet"):
+        registered(corpus, profile="paper", results=tmp_path / "results")
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_whole_prnet_store_is_opened_without_prnet_s_weights(miniature, tmp_path, monkeypatch):
+    monkeypatch.setattr("paincore.registration.backends.ASSETS", tmp_path)
+    corpus = open_corpus("unbc", miniature.root, results=tmp_path)
+    key = store_fingerprint(corpus, "prnet", 16)
+    folder = tmp_path / "stores" / f"unbc-prnet-{key[:12]}"
+    folder.mkdir(parents=True)
+    reserve_images(folder, len(corpus.frames), 16)
+    write_store(folder, corpus.frames, {"size": 16, "backend": "prnet", "fingerprint": key})
+    assert registered(corpus, "prnet", tmp_path, size=16).folder == folder

@@ -1,0 +1,186 @@
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import expit, logit
+
+from paincore.statistics.scores import (
+    PREDICTIONS,
+    MetricError,
+    calibration,
+    pooled_scores,
+    prior_corrected,
+    score,
+)
+
+
+def predictions(seed=0, frames=200, folds=5):
+    """A predictions table in which pain is somewhat likelier where it is predicted."""
+    rng = np.random.default_rng(seed)
+    probability = rng.random(frames)
+    pain = rng.random(frames) < probability * 0.6
+    table = {
+        "fold": np.arange(frames) % folds,
+        "subject": "aa000",
+        "sequence": "aa000t1aaaff",
+        "frame": np.arange(frames) + 1,
+        "pain": pain,
+        "probability": probability,
+        "corrected": prior_corrected(probability, 0.3),
+    }
+    assert tuple(table) == PREDICTIONS
+    return pd.DataFrame(table)
+
+
+def counted_by_hand(pain, probability):
+    """Scores by loops over frames and over pairs of frames."""
+    tn = fp = fn = tp = 0
+    for label, p in zip(pain, probability, strict=True):
+        tp += label and p > 0.5
+        fn += label and p <= 0.5
+        fp += (not label) and p > 0.5
+        tn += (not label) and p <= 0.5
+    wins = [
+        1.0 if p > q else 0.5 if p == q else 0.0
+        for p in probability[pain]
+        for q in probability[~pain]
+    ]
+    steps, before = 0.0, 0.0
+    for cut in sorted(set(probability), reverse=True):  # average precision, tied frames at once
+        recall = (probability[pain] >= cut).mean()
+        steps += (recall - before) * pain[probability >= cut].mean()
+        before = recall
+    return {
+        **{"tn": tn, "fp": fp, "fn": fn, "tp": tp, "f1": 2 * tp / (2 * tp + fp + fn)},
+        **{"recall": tp / (tp + fn), "false_positive_rate": fp / (fp + tn)},
+        **{"auc": np.mean(wins), "average_precision": steps},
+        "brier": np.mean((probability - pain) ** 2),
+    }
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.booleans(), st.sampled_from([0, 0.2, 0.5, 0.7, 1])), min_size=2))
+def test_scores_agree_with_counting_frames_and_pairs(frames):
+    pain, probability = (np.array(values) for values in zip(*frames, strict=True))
+    if 0 < pain.sum() < len(pain):
+        scores = score(pain, probability)
+        for name, value in counted_by_hand(pain, probability).items():
+            assert scores[name] == pytest.approx(value), name
+
+
+def test_a_probability_of_exactly_one_half_is_no_pain():
+    assert score([True, False], [0.5, 0.5])["fn"] == 1
+    assert score([True, False], [np.nextafter(0.5, 1), 0.5])["tp"] == 1
+
+
+def test_a_subject_of_one_class_has_a_rate_but_no_f1_or_auc():
+    painless = score([False] * 4, [0.1, 0.6, 0.2, 0.3])
+    painful = score([True] * 4, [0.1, 0.6, 0.2, 0.3])
+    assert painless["false_positive_rate"] == painful["recall"] == 0.25
+    assert math.isnan(painless["recall"]) and math.isnan(painful["false_positive_rate"])
+    for name in ("f1", "auc", "average_precision", "precision", "calibration_slope"):
+        assert math.isnan(painless[name]) and math.isnan(painful[name]), name
+    assert painful["brier"] == pytest.approx((0.81 + 0.16 + 0.64 + 0.49) / 4)
+
+
+def test_f1_is_0_where_pain_is_there_and_none_is_predicted():
+    scores = score([True, False, False], [0.4, 0.1, 0.2])
+    assert scores["f1"] == 0 and math.isnan(scores["precision"]) and scores["auc"] == 1
+
+
+def newton(design, pain, offset, steps=50):
+    """Maximum likelihood of a logistic regression with an offset, by plain Newton steps."""
+    beta = np.zeros(design.shape[1])
+    for _ in range(steps):
+        p = expit(design @ beta + offset)
+        hessian = (design * (p * (1 - p))[:, None]).T @ design
+        beta = beta + np.linalg.solve(hessian, design.T @ (pain - p))
+    return beta
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_calibration_agrees_with_newton_iterations(seed):
+    table = predictions(seed)
+    pain, x = table["pain"].to_numpy(), logit(table["probability"].to_numpy())
+    ones = np.ones((len(x), 1))
+    slope, intercept = calibration(pain, table["probability"].to_numpy())
+    assert slope == pytest.approx(newton(np.column_stack([ones, x]), pain, 0.0)[1], rel=1e-5)
+    assert intercept == pytest.approx(newton(ones, pain, x)[0], rel=1e-8)
+
+
+def test_true_probabilities_are_calibrated_and_doubled_logits_have_a_slope_of_one_half():
+    rng = np.random.default_rng(0)
+    x = rng.normal(-1, 1.5, 100_000)
+    pain = rng.random(len(x)) < expit(x)
+    assert calibration(pain, expit(x)) == pytest.approx((1, 0), abs=0.03)
+    assert calibration(pain, expit(2 * x))[0] == pytest.approx(0.5, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("pain", "probability"),
+    [
+        ([True, False, True, False], [0.3] * 4),
+        ([True, False, True, False], [1.0] * 4),
+        ([False, False, True, True], [0.1, 0.2, 0.7, 0.8]),
+        ([True, True, False, False], [0.1, 0.2, 0.7, 0.8]),
+        ([False, False, True, True], [0.1, 0.5, 0.5, 0.8]),
+        ([False, False, True, True], [0.0, 0.0, 1.0, 1.0]),
+    ],
+)
+def test_calibration_is_nan_for_equal_and_for_separating_predictions(pain, probability):
+    assert np.isnan(calibration(np.array(pain), np.array(probability))).all()
+
+
+def test_probabilities_of_0_and_1_count_as_a_millionth_away():
+    pain = np.array([True, False, True, False, False])
+    bare = calibration(pain, np.array([0, 0.2, 1, 0.6, 1]))
+    assert bare == calibration(pain, np.array([1e-6, 0.2, 1 - 1e-6, 0.6, 1 - 1e-6]))
+    assert np.isfinite(bare).all()
+
+
+def test_pooled_scores_all_frames_together_and_refuses_one_twice():
+    table = predictions()
+    assert pooled_scores(table).to_dict() == score(table["pain"], table["probability"])
+    assert pooled_scores(table, "corrected")["auc"] == pytest.approx(pooled_scores(table)["auc"])
+    with pytest.raises(MetricError, match="aa000t1aaaff 7: pool one run"):
+        pooled_scores(pd.concat([table, table.iloc[[6]]]))
+
+
+@given(st.floats(0.01, 0.99), st.floats(0.01, 0.99), st.floats(0.001, 0.999))
+def test_prior_correction_shifts_the_logit_by_the_ratio_of_priors(prevalence, trained, p):
+    shift = logit(prevalence) - logit(trained)
+    corrected = prior_corrected(np.array([p]), prevalence, trained)[0]
+    assert logit(corrected) == pytest.approx(logit(p) + shift, abs=1e-6)
+
+
+def test_prior_correction_recovers_bayes_on_counted_cases():
+    rng = np.random.default_rng(0)
+    pain = rng.random(200_000) < 0.1
+    sign = rng.random(len(pain)) < np.where(pain, 0.8, 0.3)
+    balanced = np.where(sign, 0.8 / 1.1, 0.2 / 0.9)  # P(pain | sign) where half is pain
+    corrected = prior_corrected(balanced, 0.1)
+    for value in (True, False):
+        assert corrected[sign == value][0] == pytest.approx(pain[sign == value].mean(), abs=0.005)
+
+
+@pytest.mark.parametrize("prevalence", [0, 1, -0.1, math.nan])
+def test_a_prevalence_without_both_classes_is_refused(prevalence):
+    with pytest.raises(MetricError, match="proportion of pain of"):
+        prior_corrected(np.array([0.5]), prevalence)
+
+
+@pytest.mark.parametrize(
+    ("pain", "probability", "message"),
+    [
+        ([True, False], [0.5, math.nan], "the first is nan"),
+        ([True, False], [0.5, 1.5], r"1 of 2 .* 1\.5"),
+        ([True], [0.5, 0.5], r"\(1,\) and probabilities \(2,\)"),
+        ([], [], "at least one frame"),
+    ],
+)
+def test_what_cannot_be_scored_is_an_error(pain, probability, message):
+    with pytest.raises(MetricError, match=message):
+        score(pain, probability)

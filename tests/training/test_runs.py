@@ -1,0 +1,177 @@
+import json
+import math
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from paincore.files import FileError
+from paincore.training.configuration import configure
+from paincore.training.runs import (
+    CONFIG_FILE,
+    ENVIRONMENT_FILE,
+    HISTORY_FILE,
+    METRICS_FILE,
+    PREDICTIONS_FILE,
+    WEIGHTS_FILE,
+    Run,
+    RunError,
+    open_run,
+    read_runs,
+    write_run,
+)
+from tests.helpers.trainable import TABLES, simulate
+
+WITH_WEIGHTS = {"head.bias": torch.zeros(2)}
+
+
+def write(folder, metrics=None, weights=None, environment=None):
+    metrics = {"f1": math.nan, "frames": 2} if metrics is None else metrics
+    run = Run(folder, configure(), {"seed": 0}, metrics, environment or {})
+    return write_run(run, *TABLES, weights)
+
+
+def test_a_run_reads_as_it_was_written_and_its_json_is_json(tmp_path):
+    write(tmp_path / "run", weights=WITH_WEIGHTS)
+    run = open_run(tmp_path / "run")
+    assert run.configuration == configure()
+    assert run.rests_on == {"seed": 0}
+    assert math.isnan(run.metrics["f1"])
+    assert run.metrics["frames"] == 2
+    pd.testing.assert_frame_equal(run.predictions, TABLES[0])
+    pd.testing.assert_frame_equal(run.history, TABLES[1])
+    assert run.weights == tmp_path / "run" / WEIGHTS_FILE
+    text = (tmp_path / "run" / METRICS_FILE).read_text()
+    assert json.loads(text, parse_constant=pytest.fail)["f1"] is None
+
+
+@pytest.mark.parametrize(
+    "name", [CONFIG_FILE, METRICS_FILE, ENVIRONMENT_FILE, PREDICTIONS_FILE, HISTORY_FILE]
+)
+def test_a_run_that_is_not_whole_is_named(tmp_path, name):
+    file = write(tmp_path / "run").folder / name
+    file.write_text('{"version": 2, "con')
+    with pytest.raises(RunError, match=r"run\S* is damaged"):
+        run = open_run(tmp_path / "run")
+        assert run.predictions is run.history
+    file.unlink()
+    with pytest.raises(RunError, match=f"run is not a whole run: {name} missing"):
+        open_run(tmp_path / "run")
+
+
+def test_a_run_of_another_version_says_so(tmp_path):
+    file = write(tmp_path / "run").folder / CONFIG_FILE
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"version": 99}))
+    with pytest.raises(RunError, match="written by version 99 of runs, this is version 2"):
+        open_run(tmp_path / "run")
+
+
+def test_the_run_that_was_there_first_stands_unless_the_new_one_has_weights(tmp_path):
+    write(tmp_path / "run", {"f1": 0.25}, environment={"process": 1})
+    assert write(tmp_path / "run", environment={"process": 2}).environment == {"process": 1}
+    run = write(tmp_path / "run", {"f1": 0.75}, WITH_WEIGHTS, {"process": 3})
+    assert run.weights.exists()
+    assert (run.metrics, run.environment) == ({"f1": 0.75}, {"process": 3})
+    again = write(tmp_path / "run", {"f1": 0.5}, WITH_WEIGHTS, {"process": 4})
+    assert again.environment == {"process": 3}
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+@pytest.mark.parametrize("last", [1, 2])
+def test_a_replacement_that_is_cut_short_leaves_a_whole_run_or_none(tmp_path, last, monkeypatch):
+    write(tmp_path / "run", environment={"process": 1})
+    rename, renamed = Path.rename, []
+
+    def cut_short(path, target):
+        renamed.append(target)
+        if len(renamed) == last:
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", cut_short)
+    with pytest.raises(KeyboardInterrupt):
+        write(tmp_path / "run", None, WITH_WEIGHTS, {"process": 2})
+    monkeypatch.undo()
+    if last == 1:
+        assert open_run(tmp_path / "run").environment == {"process": 1}
+    assert write(tmp_path / "run", None, WITH_WEIGHTS, {"process": 3}).environment["process"] == 3
+
+
+def test_who_reads_a_run_while_several_replace_it_finds_one(tmp_path):
+    for number in range(20):
+        folder = tmp_path / f"{number}"
+        write(folder)
+        writers = [
+            threading.Thread(target=write, args=(folder, {"f1": float(one)}, WITH_WEIGHTS))
+            for one in range(3)
+        ]
+        for writer in writers:
+            writer.start()
+        while any(writer.is_alive() for writer in writers):
+            open_run(folder)
+        for writer in writers:
+            writer.join()
+        assert open_run(folder).weights
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_disk_that_refuses_is_named_and_nothing_is_left(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pd.DataFrame, "to_parquet", full)
+    with pytest.raises(FileError, match=r"run cannot be written .No space left on device"):
+        write(tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_all_runs_are_read_and_what_is_none_has_a_sentence_and_stays(tmp_path):
+    assert read_runs(tmp_path) == ([], [])
+    written = simulate(tmp_path, 4)
+    assert [run.folder.name for run in read_runs(tmp_path).runs] == sorted(written)
+    folder = tmp_path / "runs"
+    damaged, older, gone, _ = written
+    (folder / damaged / CONFIG_FILE).write_text("{")
+    config = json.loads((folder / older / CONFIG_FILE).read_text())
+    (folder / older / CONFIG_FILE).write_text(json.dumps(config | {"version": 0}))
+    shutil.rmtree(folder / gone)
+    (folder / ".0123456789abcdef-killed").mkdir()
+    (folder / "notes.txt").touch()
+    before = sorted(folder.rglob("*"))
+    runs, left_out = read_runs(tmp_path)
+    assert (len(runs), len(left_out)) == (1, 4)
+    for part in (
+        f"{damaged} is damaged",
+        f"{older} was written by version 0",
+        ".0123456789abcdef-killed is half-written",
+        "notes.txt is no run",
+    ):
+        assert sum(part in sentence for sentence in left_out) == 1, part
+    assert sorted(folder.rglob("*")) == before
+
+
+READER = """
+import sys
+from pathlib import Path
+from paincore.training.runs import read_runs
+from tests.helpers.trainable import simulate
+results, first = Path(sys.argv[1]), int(sys.argv[2])
+for number in range(first, first + 30):
+    simulate(results, 1, first=number)
+    assert len(read_runs(results).runs) >= number - first + 1
+"""
+
+
+def test_two_processes_may_write_and_read_runs_at_once(tmp_path):
+    command = [sys.executable, "-c", READER, tmp_path]
+    root = Path(__file__).parents[2]
+    started = [subprocess.Popen([*command, first], cwd=root) for first in ("0", "30")]
+    assert [process.wait(timeout=300) for process in started] == [0, 0]
+    runs, left_out = read_runs(tmp_path)
+    assert (len(runs), left_out) == (60, [])
+    assert {path.name for path in tmp_path.iterdir()} == {"runs", ".runs.lock"}

@@ -1,0 +1,165 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from paincore.folds.designs import Fold
+from paincore.registration.store import FrameStore
+from paincore.statistics.bootstrap import resample_subjects
+from paincore.style import MINUS
+from paincore.training import tables
+from paincore.training.comparison import COMPARED, VIEWS
+from paincore.training.configuration import configure
+from paincore.training.runs import Run
+from tests.helpers.predicted import predictions
+
+
+@pytest.fixture
+def store(tmp_path) -> FrameStore:
+    """Ten people with twelve frames each, two of them pain; one frame without a face."""
+    people, frame = np.repeat([f"s{i}" for i in range(10)], 12), np.tile(np.arange(1, 13), 10)
+    frames = pd.DataFrame({"subject": people, "sequence": people, "frame": frame, "state": "ok"})
+    frames["pain"] = pd.array(frames["frame"].isin([6, 7]), "boolean")
+    frames.loc[0, "state"] = "no_face"
+    return FrameStore(tmp_path, np.zeros((120, 8, 8, 3), np.uint8), frames, {"fingerprint": "f"})
+
+
+def counts(**settings) -> pd.DataFrame:
+    table = tables.parameters_table([configure(backbone="random", **settings)])
+    return table.set_index("part of the model")
+
+
+def test_what_the_models_hold_is_what_is_known_of_vit_b16():
+    assert counts().loc["attention", "ViT here"] == "199,680 trained"
+    released = counts(protocol="released")["ViT on ViT-B/16"]
+    assert released["all"] == "50,392,322 trained, 35,407,872 frozen"
+    assert released[["image", "tokens"]].tolist() == ["224 x 224 px", "197"]
+    half = counts(unfrozen_layers=6).loc["attention", "ViT on ViT-B/16"]
+    assert half == "14,174,208 trained, 14,174,208 frozen"
+    grid = counts(model="vivit").loc[["image", "tokens"], "ViViT on ViT-B/16"]
+    assert grid.tolist() == ["448 x 448 px", "785"]
+
+
+def test_settings_are_those_that_the_paper_prints():
+    values = tables.settings_table().set_index("setting")["value"]
+    assert values["Adam's ε"] == "1e-8"
+    assert values[["batch", "epochs", "weight decay"]].tolist() == ["16", "1", "0"]
+
+
+def test_frames_that_are_left_out_and_samples_add_up_to_the_table(store):
+    configurations = [configure(), configure(model="vivit", clip_stride=2)]
+    table = tables.left_out_table(store, configurations).set_index("why a frame ends no sample")
+    found = table.astype(int)
+    assert found.sum().tolist() == [120, 120]
+    # the last of four, of twelve frames nine, of eleven eight, and every second of those
+    assert found.loc["none: it is the last of a sample"].tolist() == [119, 9 * 5 + 4]
+    assert (found > 0).any(axis=1).all()
+
+
+def test_balanced_samples_are_half_pain_and_test_samples_stay_as_they_are(store):
+    rows = np.arange(1, 120)
+    sides = rows[rows < 60], rows[rows >= 60]
+    folds = [Fold("balanced", 1, sides[1], sides[0]), Fold("balanced", 2, sides[0], sides[1])]
+    table = tables.balance_table(store, configure(backbone="random"), folds)
+    assert table.index.tolist() == [1, 2]
+    np.testing.assert_allclose(table["training samples"], [100 / 6, 1000 / 59])
+    np.testing.assert_allclose(table["test samples"], [1000 / 59, 100 / 6])
+    assert table["balanced training samples"].between(30, 70).all()
+
+
+def test_what_a_model_trained_on_is_given_from_its_lowest_to_its_highest_fold():
+    def run(configuration, fold, steps):
+        metrics = {"train_samples": 16 * steps, "steps": steps}
+        rests_on, environment = {"fold": fold, "seed": 0}, {"train_seconds": steps / 10}
+        return Run(Path("made up"), configuration, rests_on, metrics, environment)
+
+    clips = configure(model="vivit", clip_stride=2)
+    runs = [run(configure(), 1, 95), run(configure(), 2, 102), run(clips, 1, 47), run(clips, 2, 47)]
+    table = tables.training_table(runs).set_index("model")
+    assert table.loc["ViT"].tolist() == ["1,520 to 1,632", "95 to 102", "10"]
+    assert table.loc["ViViT"].tolist() == ["752", "47", "5"]
+
+
+def known() -> pd.DataFrame:
+    """Two folds of two people: F1 is 1 in the first and 1/2 in the second."""
+    table = pd.DataFrame(
+        {
+            "fold": np.repeat([1, 2], 8),
+            "subject": np.repeat(["a1", "b1", "a2", "b2"], 4),
+            "frame": np.tile([1, 2, 3, 4], 4),
+            "pain": np.tile([True, True, False, False], 4),
+            "probability": [0.9, 0.9, 0.2, 0.2] * 2 + [0.9, 0.2, 0.9, 0.2] * 2,
+        }
+    )
+    return table.assign(sequence=table["subject"], corrected=table["probability"] / 2)
+
+
+def test_scores_are_given_by_fold_pooled_and_over_folds():
+    table = known()
+    rows = tables.fold_table({"ViT": table}).set_index("fold")
+    assert rows["F1"].tolist() == ["1.00", "0.50", "0.75", "0.75 ± 0.35"]
+    assert rows.loc[["1", "pooled"], "pain"].tolist() == ["4 of 8", "8 of 16"]
+    row = tables.comparison_table({"x": table}, resample_subjects(table)).iloc[0]
+    assert row["F1, folds"] == "0.75 ± 0.35"
+    assert row["F1, pooled"] == "0.75 [0.75, 0.75]"
+
+
+def test_a_score_that_is_not_defined_is_a_dash():
+    table = known()
+    table.loc[table["fold"] == 2, "pain"] = False
+    rows = tables.fold_table({"ViT": table}).set_index("fold")
+    assert rows.loc["2", ["F1", "AUC", "recall"]].tolist() == ["-", "-", "-"]
+    assert rows.loc["mean ± sd", "F1"] == "1.00 ± -"
+
+
+def verdicts(clips, frames, baselines=None, views=None, control=None) -> dict[str, str]:
+    """The verdict of each of the chapter's findings, by the question."""
+    control = frames if control is None else control
+    tested, resamples = {"ViT": frames, "ViViT": clips}, resample_subjects(frames, count=500)
+    rows = tables.training_findings(tested, baselines or {}, views or {}, control, resamples)
+    assert not any("nan" in row.estimate for row in rows)
+    return {row.question: row.verdict for row in rows}
+
+
+GRID = f"F1, ViViT {MINUS} ViT"
+CONTROL = "AUC, ViT trained on shuffled labels, against 0.5"
+
+
+def test_a_verdict_flips_with_the_sides_and_is_undecided_between_equals():
+    good, bad = predictions(signal=4.0), predictions(signal=0.0, seed=1)
+    bad["pain"] = good["pain"]
+    assert verdicts(good, bad)[GRID] == "higher"
+    assert verdicts(bad, good)[GRID] == "lower"
+    assert verdicts(good, good)[GRID] == "undecided"
+
+
+def test_a_control_that_learned_something_is_found():
+    good, nothing = predictions(signal=4.0), predictions(signal=0.0, seed=3)
+    assert verdicts(good, good, control=nothing)[CONTROL] == "undecided"
+    assert verdicts(good, good, control=good)[CONTROL] == "higher"
+
+
+def test_findings_have_a_row_for_what_there_is_and_none_for_what_there_is_not():
+    good = predictions(signal=4.0)
+    assert len(verdicts(good, good)) == 3
+    baselines = {"66 landmarks": good, "always pain": good, "chance": good}
+    flipped = good.assign(probability=1 - good["probability"])
+    views = {f"{one}, {view}": flipped for one in COMPARED for view in VIEWS}
+    views[f"{COMPARED[0]}, {VIEWS[0]}"] = good
+    found = verdicts(good, good, baselines, views)
+    assert len(found) == 5
+    assert found[f"F1, ViT {MINUS} regression on 66 landmarks"] == "undecided"
+    (view,) = (said for asked, said in found.items() if VIEWS[1] in asked)
+    assert view == "higher"
+
+
+def test_a_second_seed_with_the_same_predictions_changes_no_finding():
+    table = predictions(folds=5, subjects=5)
+    twice = pd.concat([table.assign(seed=0), table.assign(seed=1)], ignore_index=True)
+    resamples = resample_subjects(table, count=500)
+    one, two = (
+        tables.training_findings({"ViT": part, "ViViT": part}, {}, {}, part, resamples)
+        for part in (table, twice)
+    )
+    assert one == two
