@@ -37,7 +37,7 @@ BEAT = 0.5  # seconds between two looks at which workers there are
 GPU = "GPU"  # the resource that workers announce
 SHARED = "DASK_SCHEDULER_ADDRESS"  # Dask's own variable for a scheduler that is already there
 # What workers have imported from their first moment on; names, since some of it imports this.
-PRELOADED = ["distributed", "paincore.training.sweep", "paincore.registration.pipeline"]
+PRELOADED = ["distributed", "paincore.training.sweep", "paincore.registration.store"]
 # Windows cannot fork; macOS can, but not safely once its own libraries are loaded.
 START_METHOD = "forkserver" if sys.platform == "linux" else "spawn"
 DASK = {

@@ -139,11 +139,3 @@ def pspi_shares() -> dict[str, float]:
 def pain_share() -> float:
     """Per cent of frames with PSPI above 0, the paper's pain class (section 3.1)."""
     return round(100 - PSPI_SHARES["0"], 1)
-
-
-READINGS = (
-    "Heads of the last layer are disentangled and overlap with action units.",
-    "Attention is on the regions that change in a painful expression.",
-    "Attention maps interpret the predictions.",
-)
-"""What section 4.6 reads from figures 9 and 10, in our words."""

@@ -60,7 +60,13 @@ def pspi_histogram(corpus) -> Figure:
     levels = np.arange(paper.PSPI_MAXIMUM + 1)
     counts = np.bincount(tables.labelled(corpus.frames)["pspi"].astype(int), minlength=len(levels))
     each.bar(levels, counts, color=[THIS, *[PAIN] * paper.PSPI_MAXIMUM])
-    each.set(xlabel="PSPI", ylabel="frames (logarithmic)", yscale="log", title="each PSPI")
+    each.set(
+        xlabel="PSPI",
+        ylabel="frames (logarithmic)",
+        yscale="log",
+        title="each PSPI",
+        xticks=levels[::2],
+    )
     each.grid(axis="y")
     here, printed = tables.percent_by_pspi(corpus.frames), paper.pspi_shares()
     for values, offset, colour, label in (

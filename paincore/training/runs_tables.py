@@ -1,6 +1,6 @@
 """What `paincore runs` and `paincore export-results` show of the runs of a results folder."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -34,14 +34,6 @@ def runs_table(runs: Iterable[Run]) -> pd.DataFrame:
     ]
     order = ["model", "unfrozen_layers", "learning_rate", "configuration", "design", "fold", "seed"]
     return pd.DataFrame(rows).sort_values(order) if rows else pd.DataFrame(columns=order)
-
-
-def selected(table: pd.DataFrame, wanted: Mapping[str, object]) -> pd.DataFrame:
-    """The rows whose columns have these values; None is any."""
-    for name, value in wanted.items():
-        if value is not None and len(table):
-            table = table[table[name] == value]
-    return table
 
 
 def latest_engine(table: pd.DataFrame) -> pd.DataFrame:

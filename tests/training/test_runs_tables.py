@@ -10,7 +10,6 @@ from paincore.training.runs_tables import (
     each_run,
     latest_engine,
     runs_table,
-    selected,
     what_all_share,
     write_results,
 )
@@ -73,10 +72,7 @@ def test_what_differs_is_a_column_and_what_does_not_is_said_once(run):
     assert what_all_share(runs).startswith("backbone movement, precision fp32, clip_stride 1, ")
 
 
-def test_runs_are_selected_by_all_that_is_given_and_the_latest_engine_is_the_last_started(run):
-    runs = table(run, {}, {"sam": True}, {"sam": True, "learning_rate": 2e-5})
-    assert len(selected(runs, {"sam": None})) == 3
-    assert len(selected(runs, {"sam": True, "learning_rate": 2e-5})) == 1
+def test_the_latest_engine_is_the_one_of_the_run_that_started_last(run):
     later = table(run, {}, {"torch": "2.0.2", "started": 2e9}, {})
     assert list(latest_engine(later)["torch"]) == ["2.0.2"]
     assert latest_engine(runs_table([])).empty
