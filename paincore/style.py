@@ -168,7 +168,7 @@ def verdict(low: float, high: float, null: float = 0.0) -> str:
 
 
 def show_source(function: Callable) -> Code:
-    """The source of a function of this module, for a chapter to show."""
+    """The source of a function, for a chapter to show."""
     return Code(inspect.getsource(function), language="python")
 
 

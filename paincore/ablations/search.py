@@ -2,7 +2,7 @@
 
 The best of a step has the highest mean F1 over folds, seeds averaged within a fold first. As in the
 paper, it is chosen on the folds that are also reported. A configuration of which a run failed
-cannot be chosen. Of equals the first is chosen.
+cannot be chosen by its score. Of equals the first is chosen.
 """
 
 import math
@@ -132,8 +132,8 @@ def best_of(trials: Iterable[Trial], predictions: dict) -> Configuration:
     defined = {one: score for one, score in scores.items() if not math.isnan(score)}
     if not defined:
         raise ExperimentError(
-            "no configuration of this step has an F1: every run failed, for the reasons above, or "
-            "no fold has both classes. Take other folds or settings."
+            "no configuration has an F1: runs of each failed, or no fold has both classes. "
+            "Take other folds or settings."
         )
     return max(defined, key=defined.get)
 
@@ -155,6 +155,8 @@ def ablate(
     """
     if path not in PATHS:
         raise ExperimentError(f"unknown path {path!r}; the paths are {', '.join(PATHS)}")
+    if unknown := {step for step, _ in paper_trials()} - TUNED.keys():
+        raise ExperimentError(f"unknown step {min(unknown)!r}; the steps are {', '.join(TUNED)}")
     runs: dict[Configuration, list[Run]] = {}
     failures: list[Failure] = []
 
@@ -203,7 +205,9 @@ def _choose(trials: list[Trial], runs: dict, path: str) -> dict[str, Configurati
         own = [trial for trial in trials if trial.configuration.model == model]
         if path == "paper":
             theirs = paper.CHOSEN[model][TUNED[own[-1].step]]
-            kept[model] = next(trial.configuration for trial in own if trial.value == theirs)
+            if theirs not in (values := {trial.value: trial.configuration for trial in own}):
+                raise ExperimentError(f"the paper's path needs {theirs} in `paper_trials`")
+            kept[model] = values[theirs]
         else:
             tried = [trial.configuration for trial in own if trial.configuration in runs]
             kept[model] = best_of(own, {one: predictions_of(runs[one]) for one in tried})

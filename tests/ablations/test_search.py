@@ -124,3 +124,9 @@ def test_a_nested_choice_never_sees_the_fold_that_it_is_tested_on():
     assert tested == [[(one, fold)] for fold, one in nested.chosen.items()]
     by_fold = nested.predictions.groupby("fold")["probability"].apply(lambda p: (p > 0.5).sum())
     assert by_fold.to_dict() == {1: 6, 2: 5, 3: 5}
+
+
+def test_a_step_that_there_is_not_is_an_error_and_not_passed_over(monkeypatch):
+    monkeypatch.setattr(searches, "paper_trials", lambda: [("layers", 12), ("depth", 3)])
+    with pytest.raises(ExperimentError, match="depth"):
+        search(peak(4, 2e-4), ["vit"])
