@@ -114,12 +114,12 @@ class PainTransformer(nn.Module):
 
 
 def freeze(model: PainTransformer, unfrozen_layers: int, freezing: str) -> None:
-    """Choose what trains, by module, in the top `unfrozen_layers` blocks; the head always does.
+    """Choose what trains, by module; the head always does.
 
-    "attention" (the paper): query, key, value and output projections of these blocks.
-    "released" (the authors' notebook): these blocks but for output projections and second MLP
-    layers, the embeddings and the final LayerNorm. Raises ModelError for a number outside 1 to
-    the blocks there are. Source: sections 3 and 3.3 of the paper.
+    "attention" (the paper): query, key, value and output projections of the top `unfrozen_layers`
+    blocks. "released" (the authors' notebook): all of these blocks except the output projections
+    and the second MLP layers; the embeddings and the final LayerNorm too. Raises
+    ModelError for a number outside 1 to the blocks there are. Source: sections 3 and 3.3 of the paper.
     """
     layers = model.encoder.layers
     if not 1 <= unfrozen_layers <= len(layers):
