@@ -119,7 +119,8 @@ def freeze(model: PainTransformer, unfrozen_layers: int, freezing: str) -> None:
     "attention" (the paper): query, key, value and output projections of the top `unfrozen_layers`
     blocks. "released" (the authors' notebook): all of these blocks except the output projections
     and the second MLP layers; the embeddings and the final LayerNorm too. Raises
-    ModelError for a number outside 1 to the blocks there are. Source: sections 3 and 3.3 of the paper.
+    ModelError for a number outside 1 to the blocks there are. Source: sections 3 and 3.3 of the
+    paper.
     """
     layers = model.encoder.layers
     if not 1 <= unfrozen_layers <= len(layers):
