@@ -17,8 +17,6 @@ SUBJECTS = 25
 
 PSPI_SHARES = {"0": 82.7, "1-2": 10.9}
 """Per cent of frames by PSPI, as printed (section 3.1)."""
-
-PSPI_MAXIMUM = 16
 """Highest PSPI: three intensities of up to 5 and the closing of the eyes (section 1)."""
 
 FOLDS = 5

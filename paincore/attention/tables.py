@@ -89,7 +89,7 @@ def shortcut_found(
     return with_intervals(means[model] - means[CLEAN], resamples)
 
 
-def findings(
+def attention_findings(
     apart: Mapping[str, np.ndarray],
     beyond: pd.DataFrame,
     found: Faithfulness,

@@ -57,9 +57,9 @@ def pspi_histogram(corpus) -> Figure:
     """Frames at each PSPI, and per cent at 0, 1-2 and 3-16 beside the paper's (section 3.1)."""
     figure = new_figure(corpus.dataset, "PSPI, frame by frame", 3.0)
     each, groups = figure.subplots(1, 2, width_ratios=(1.25, 1))
-    levels = np.arange(paper.PSPI_MAXIMUM + 1)
+    levels = np.arange(facs.PSPI_MAXIMUM + 1)
     counts = np.bincount(tables.labelled(corpus.frames)["pspi"].astype(int), minlength=len(levels))
-    each.bar(levels, counts, color=[THIS, *[PAIN] * paper.PSPI_MAXIMUM])
+    each.bar(levels, counts, color=[THIS, *[PAIN] * facs.PSPI_MAXIMUM])
     each.set(
         xlabel="PSPI",
         ylabel="frames (logarithmic)",

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from paincore import paper
+from paincore.data import facs
 from paincore.data.corpus import Corpus, read_generator
 from paincore.data.frames import KEYS, STATES
 from paincore.style import Finding, verdict
@@ -55,7 +56,7 @@ def recomputed(frames: pd.DataFrame) -> pd.DataFrame:
     Only frames that have both. On the diagonal the two agree.
     """
     both = frames.dropna(subset=["pspi", "pspi_facs"])
-    levels = range(paper.PSPI_MAXIMUM + 1)
+    levels = range(facs.PSPI_MAXIMUM + 1)
     table = pd.crosstab(both["pspi"].astype(int), both["pspi_facs"].astype(int))
     return table.reindex(index=levels, columns=levels, fill_value=0)
 

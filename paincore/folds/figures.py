@@ -96,7 +96,7 @@ def evenness_table(
     return style.table(cells.fillna(""))
 
 
-def findings(tested: Mapping[str, pd.DataFrame]) -> Styler:
+def fold_findings(tested: Mapping[str, pd.DataFrame]) -> Styler:
     """What the leaking design adds to F1 and AUC; `tested` is that of `leak`."""
     (design, honest), (_, leaking) = tested.items()
     resamples = resample_subjects(honest)

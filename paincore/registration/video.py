@@ -48,25 +48,6 @@ def read_video(path: str | Path) -> Iterator[tuple[float, np.ndarray]]:
         raise VideoError(f"{path} {NEITHER}: it has no frames")
 
 
-def sampled(path: str | Path, most: int = 60, side: int = 1280) -> list[tuple[float, np.ndarray]]:
-    """Up to `most` frames of an image or video, about evenly spaced, as `read_video` gives them.
-
-    A frame whose longer side has more than `side` pixels is shrunk to it, so that 4K fits into
-    memory. The file is read to its end, once. Raises VideoError as `read_video` does.
-    """
-    kept, every = [], 1
-    for number, (seconds, image) in enumerate(read_video(path)):
-        if number % every == 0:
-            zoom = min(1, side / max(image.shape[:2]))
-            if zoom < 1:
-                image = cv2.resize(image, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA)
-            kept.append((seconds, image))
-        if len(kept) == 2 * most:
-            kept, every = kept[::2], 2 * every
-    places = np.linspace(0, len(kept) - 1, min(most, len(kept))).round().astype(int)
-    return [kept[place] for place in places]
-
-
 def register_file(
     path: str | Path,
     backend: str = "landmarker",

@@ -35,7 +35,7 @@ from paincore.cluster import connect, run
 from paincore.data.corpus import Corpus
 from paincore.data.frames import KEYS
 from paincore.data.labels import LANDMARKS
-from paincore.files import digest_of, key_of
+from paincore.files import digest_of, key_of, whole_file
 from paincore.folds.designs import Fold
 from paincore.manifest import ROOT, fetch
 from paincore.registration.blendshapes import BLENDSHAPES, BlendshapeReader
@@ -147,9 +147,8 @@ def features(
             table = pd.read_parquet(path)
         if table is None:
             table = _measure(corpus.root, store.frames, scheduler, workers)
-            with _writing(path):
-                table.to_parquet(path.with_suffix(".writing"))
-                path.with_suffix(".writing").replace(path)
+            with _writing(path), whole_file(path) as partial:
+                table.to_parquet(partial)
     return {name: table[columns].to_numpy(np.float64) for name, columns in FEATURES.items()}
 
 

@@ -16,7 +16,13 @@ from matplotlib.ticker import MaxNLocator
 from sklearn import metrics
 from sklearn.calibration import CalibrationDisplay
 
-from paincore.statistics.bootstrap import LEVEL, always_pain, fold_values, pooled_value
+from paincore.statistics.bootstrap import (
+    LEVEL,
+    always_pain,
+    estimate_of,
+    fold_values,
+    pooled_value,
+)
 from paincore.statistics.scores import called_pain, pooled_scores, score, seeds_of
 from paincore.style import (
     MUTED,
@@ -31,7 +37,7 @@ from paincore.style import (
 )
 from paincore.training.configuration import BATCH_SIZE, MODELS
 from paincore.training.runs import Run
-from paincore.training.tables import SHOWN, estimate_of
+from paincore.training.tables import SHOWN
 
 FOLD_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9")
 SMOOTHED = 15  # steps of a moving mean, fewer in a short training

@@ -11,12 +11,10 @@ from paincore.folds.designs import Fold
 from paincore.registration.store import FrameStore
 from paincore.statistics.bootstrap import (
     always_pain,
-    bootstrap,
     difference,
+    estimate_of,
     fold_values,
-    interval,
     on_shared_frames,
-    pooled_value,
 )
 from paincore.statistics.scores import fold_scores, pooled_scores, seeds_of
 from paincore.style import (
@@ -141,12 +139,6 @@ def fold_table(tested: dict[str, pd.DataFrame]) -> pd.DataFrame:
         cells = {label: mean_sd(scores[score]) for score, label in ALL_SCORES.items()}
         rows.append({"model": model, "fold": "mean ± sd", "pain": ""} | cells)
     return pd.DataFrame(rows)
-
-
-def estimate_of(predictions: pd.DataFrame, resamples: pd.DataFrame, score: str) -> tuple:
-    """The pooled "f1" or "auc" and the two ends of its interval, by bootstrap over subjects."""
-    ends = interval(bootstrap(predictions, resamples, score))
-    return pooled_value(predictions, score), *ends
 
 
 def comparison_table(arms: dict[str, pd.DataFrame], resamples: pd.DataFrame) -> pd.DataFrame:

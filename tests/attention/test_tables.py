@@ -73,11 +73,11 @@ def test_every_finding_has_an_estimate_and_the_verdict_of_its_interval(known, re
     apart = {TRAINED: np.array([0.3, 0.5]), PRETRAINED: np.array([0.2, 0.1])}
     interval = {"mean": 0.2, "low": 0.1, "high": 0.3}
     beyond = pd.DataFrame({SHUFFLED: interval, PRETRAINED: {**interval, "low": -0.1}}).T
-    found = tables.findings(apart, beyond, known, trial(known), resamples)
+    found = tables.attention_findings(apart, beyond, known, trial(known), resamples)
     verdicts = [one.verdict for one in found]
     assert verdicts[1:] == ["higher", "undecided", "undecided", "undecided", "higher", "higher"]
     assert found[1].estimate == "+0.2 [+0.1, +0.3]"
     assert found[0].estimate == "+0.25; networks +0.1 to +0.4"
     blind = replace(known, units=known.units[:0])
-    for one in tables.findings(apart, beyond, blind, None, resamples)[-3:]:
+    for one in tables.attention_findings(apart, beyond, blind, None, resamples)[-3:]:
         assert one.estimate == "-" and "not measured" in one.verdict

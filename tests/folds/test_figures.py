@@ -77,7 +77,7 @@ def test_the_leak_shows_pooled_scores_and_each_fold():
 
 def test_what_leaks_is_the_difference_of_the_two_splits_and_its_verdict_turns_with_it():
     for honest, leaking, verdict in ((0, 1, "higher"), (1, 0, "lower"), (1, 1, "undecided")):
-        found = figures.findings(on_both(honest, leaking)).data
+        found = figures.fold_findings(on_both(honest, leaking)).data
         assert found["verdict"].tolist() == [verdict] * 2
 
 
