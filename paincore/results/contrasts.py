@@ -105,5 +105,5 @@ def answer(
             pooled = statistics.difference(one, other, resamples, "f1", len(planned))
             over_folds = corrected_t(pooled.folds, len(planned))
         found.append(Contrast(title, frames, pooled, over_folds, np.nan))
-    p = holm([one.over_folds.p if one.over_folds else np.nan for one in found])
+    p = holm(np.array([one.over_folds.p if one.over_folds else np.nan for one in found]))
     return [one._replace(holm=float(each)) for one, each in zip(found, p, strict=True)]
