@@ -85,5 +85,5 @@ def test_a_search_that_is_stopped_is_an_error(monkeypatch):
 
 
 def test_more_subjects_than_can_be_listed_are_refused_with_another_design():
-    with pytest.raises(FoldError, match=r"40 subjects are too many .* pair_and_shuffle"):
+    with pytest.raises(FoldError, match=r"40 subjects are too many.* pair_and_shuffle"):
         most_even_partition(np.full(40, 9), np.full(40, 3), 5)
