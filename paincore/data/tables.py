@@ -44,8 +44,7 @@ def states_of_frames(corpus: Corpus) -> pd.DataFrame:
     cases = corpus.frames.groupby("state")["problem"].agg(["size", "first"])
     rows = [(state, STATES[state], *case) for state, case in cases.iterrows()]
     if corpus.ignored:
-        files = "files that belong to no frame"
-        rows.append(("ignored", files, len(corpus.ignored), corpus.ignored[0]))
+        rows.append(("ignored", "files of no frame", len(corpus.ignored), corpus.ignored[0]))
     table = pd.DataFrame(rows, columns=["state", "meaning", "count", "first case"])
     return table.sort_values("count", ascending=False, kind="stable", ignore_index=True)
 
@@ -72,10 +71,9 @@ def example_frames(frames: pd.DataFrame, count: int) -> pd.DataFrame:
     places = np.linspace(0, len(values) - 1, min(count, len(values))).round().astype(int)
     rows = []
     for number, value in enumerate(values[places]):
-        candidates = usable[usable["pspi"] == value]
-        subjects = candidates["subject"].unique()
-        one = candidates[candidates["subject"] == subjects[number % len(subjects)]]
-        rows.append(one.iloc[len(one) // 2])
+        by_subject = [own for _, own in usable[usable["pspi"] == value].groupby("subject")]
+        own = by_subject[number % len(by_subject)]
+        rows.append(own.iloc[len(own) // 2])
     return pd.DataFrame(rows, columns=usable.columns)
 
 
@@ -110,7 +108,7 @@ def blinks(truth: pd.DataFrame) -> pd.DataFrame:
 
 def frames_per_second(corpus: Corpus) -> float | None:
     """The rate that a synthetic corpus was made at; None for real videos, which do not tell it."""
-    generator = read_generator(corpus.root) if corpus.truth is not None else None
+    generator = read_generator(corpus.root)
     return generator and generator["fps"]
 
 
