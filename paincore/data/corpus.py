@@ -135,8 +135,7 @@ def _check_kind(entry: DataSet, root: Path, generator: dict | None) -> None:
     if not entry.synthetic and (root / "Truth").exists():
         raise CorpusError(f"{root} is synthetic, not {entry.title}: name dataset=synthetic.")
     if entry.synthetic and not generator:
-        cause = "is not a whole synthetic corpus: it has no Truth/generator.json"
-        raise CorpusError(f"{root} {cause}. Make it with `paincore synthesize --out {root}`.")
+        raise CorpusError(f"{root} is not a whole synthetic corpus: paincore synthesize makes one.")
     if entry.generator and entry.generator.version != generator["version"]:
         versions = f"version {generator['version']}, the manifest has {entry.generator.version}"
         raise CorpusError(f"{root} was made by {versions}: remove it and have it made again.")

@@ -123,10 +123,8 @@ def data_findings(corpus: Corpus) -> Iterator[Finding]:
     if corpus.truth is not None:
         frames = with_felt_pain(corpus)
         pain, felt = frames["pain"].astype(bool), frames["felt_pain"]
-        question = "frames with PSPI above 0: pain was felt, against all"
-        yield _percent(question, felt[pain], frames[pain])
-        question = "frames with felt pain: PSPI is above 0, against all"
-        yield _percent(question, pain[felt], frames[felt])
+        yield _percent("PSPI above 0: pain was felt, against all", felt[pain], frames[pain])
+        yield _percent("felt pain: PSPI is above 0, against all", pain[felt], frames[felt])
         whole = blinks(corpus.truth)
         yield _percent("blinks that four frames can tell, against all", whole["told"], whole)
 

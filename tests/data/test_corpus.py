@@ -75,10 +75,8 @@ def test_an_unchanged_corpus_is_not_read_again(miniature, opened, monkeypatch):
     pd.testing.assert_frame_equal(first.frames, second.frames)
     FRAMES.validate(second.frames)
     assert (first.fingerprint, first.ignored) == (second.fingerprint, second.ignored)
-    assert [sentence.split()[0] for sentence in second.ignored] == [
-        "'Images/notes.txt'",
-        "Sequence_Labels/VAS/042-ll042/ll042t1aaaff.txt",
-    ]
+    notes, rating = second.ignored
+    assert "Images/notes.txt" in notes and "VAS/042-ll042/ll042t1aaaff.txt" in rating
 
 
 def test_a_changed_label_is_seen_through_the_cache(miniature, opened):
@@ -94,8 +92,7 @@ def test_a_damaged_cache_is_written_anew(miniature, results):
     first, _, _ = index(miniature.root, results)
     (cache,) = (results / "index").glob("*.parquet")
     cache.write_bytes(cache.read_bytes()[:100])
-    second, _, _ = index(miniature.root, results)
-    pd.testing.assert_frame_equal(first, second)
+    pd.testing.assert_frame_equal(first, index(miniature.root, results)[0])
     assert len(pd.read_parquet(cache)) == 12
 
 

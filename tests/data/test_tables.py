@@ -63,10 +63,6 @@ def test_examples_rise_in_pspi_and_change_subject_when_they_can(corpus):
     assert description.example_frames(usable, count=8)["pspi"].max() == 4
 
 
-def test_the_telling_sequence_is_the_one_whose_pspi_moves_most(corpus):
-    assert set(description.telling_sequence(corpus.frames)["sequence"]) == {SEQUENCE}
-
-
 def test_four_frames_tell_a_blink_of_one_or_two_frames_and_one_that_is_cut_does_not_count():
     table = description.blinks(blinking(".#..##..###.", "##..#", "#...#"))
     assert table["closed"].to_list() == [1, 2, 3]

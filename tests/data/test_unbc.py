@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from paincore.data.facs import AUS
 from paincore.data.frames import SEQUENCE_LABELS, STATES
-from paincore.data.unbc import CorpusError, list_corpus, read_frames, read_landmarks
+from paincore.data.unbc import PNG_START, CorpusError, list_corpus, read_frames, read_landmarks
 from tests.helpers.miniature import FRAMES, SEQUENCE, Miniature
 
 
@@ -85,19 +85,14 @@ def write(content: bytes):
     return lambda path: path.write_bytes(content)
 
 
-def cut(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-20])
-
-
 @pytest.mark.parametrize(
     ("file", "damage", "state", "sentence"),
     [
         ("picture", Path.unlink, "missing_image", "is missing"),
         ("pspi", Path.unlink, "missing_label", "is missing"),
-        ("facs", Path.unlink, "missing_label", "is missing"),
         ("facs", write(b"4 strong 0 0"), "bad_facs", "strong"),
         ("pspi", write(b"-1"), "bad_pspi", "PSPI -1 is outside 0 to 16"),
-        ("picture", cut, "truncated", "does not end as a PNG does"),
+        ("picture", write(PNG_START), "truncated", "is cut short at 16 bytes"),
         ("picture", write(b""), "truncated", "is cut short at 0 bytes"),
         ("picture", write(b"a text " * 99), "not_png", "does not begin like a PNG file"),
     ],
