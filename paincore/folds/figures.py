@@ -27,7 +27,7 @@ def designs(corpus, frames: pd.DataFrame, by_design: Mapping[str, Sequence[Fold]
         draw_people(row[1], counts, "frames", style.THIS)
         row[0].set(title=design.replace("_", " "), ylabel="pain frames")
         row[1].set_ylabel("frames")
-    figure.supxlabel("fold")
+    figure.supxlabel("fold", fontsize="medium", color=style.MUTED)
     return figure
 
 
@@ -44,7 +44,7 @@ def draw_people(axes: Axes, counts: pd.DataFrame, measure: str, colour: str) -> 
     for fold, total in totals.items():
         axes.text(fold, total, f"{total:,}", ha="center", va="bottom", fontsize=7.5)
     axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.margins(y=0.3)
+    axes.set_ylim(0, max(axes.get_ylim()[1], 1.3 * totals.max()))
 
 
 def evenness_table(
