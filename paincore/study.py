@@ -55,8 +55,8 @@ class Study:
         """Where runs are trained and kept; a context manager, which lets its workers go."""
         return Sweep(self.results, self.device, self.scheduler, self.workers)
 
-    def start(self, model: str, **settings: object) -> Configuration:
-        """The configuration of "vit" or "vivit" that trainings of this profile begin with.
+    def configuration(self, model: str, **settings: object) -> Configuration:
+        """The configuration of "vit" or "vivit" in this profile.
 
         `settings` replaces fields of `Configuration`. Raises ConfigurationError.
         """
@@ -65,8 +65,8 @@ class Study:
         return configure(model=model, clip_stride=stride, **common | settings)
 
     def starts(self, model: str | None = None) -> list[Configuration]:
-        """`start` of the one model, or of both where it is None."""
-        return [self.start(one) for one in (MODELS if model is None else [model])]
+        """`configuration` of the one model, or of both where it is None: where a search starts."""
+        return [self.configuration(one) for one in (MODELS if model is None else [model])]
 
 
 def open_study(

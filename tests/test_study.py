@@ -17,7 +17,7 @@ def test_a_study_starts_from_what_its_profile_says(study):
     assert (vit.model, vit.clip_stride) == ("vit", 1)
     assert (vivit.model, vivit.clip_stride) == ("vivit", profile_named("demo").clip_stride)
     assert study.starts("vivit") == [vivit]
-    assert study.start("vit", unfrozen_layers=4).unfrozen_layers == 4
+    assert study.configuration("vit", unfrozen_layers=4).unfrozen_layers == 4
     with pytest.raises(ConfigurationError, match="model='vvit'"):
         study.starts("vvit")
 

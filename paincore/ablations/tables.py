@@ -44,7 +44,7 @@ def step_values(ablation: Ablation, step: str) -> list[StepValue]:
     kept = getattr(ablation, step) if step in ("layers", "rate") else values[highest]
     found = []
     for value, one in values.items():
-        printed = paper.PRINTED_F1.get((ablation.model, step, value))
+        printed = paper.PRINTED_F1[ablation.model, step].get(value)
         found.append(StepValue(_label(step, value), one, f1[value], printed, one == kept))
     return found
 

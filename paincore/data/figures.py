@@ -68,7 +68,7 @@ def pspi_histogram(corpus) -> Figure:
         xticks=levels[::2],
     )
     each.grid(axis="y")
-    here, printed = tables.percent_by_pspi(corpus.frames), paper.pspi_shares()
+    here, printed = tables.percent_by_pspi(corpus.frames), paper.PSPI_SHARES
     for values, offset, colour, label in (
         (here, -0.2, THIS, "this corpus"),
         (printed, 0.2, PAPER, "the paper (UNBC-McMaster)"),
@@ -93,7 +93,7 @@ def pain_by_subject(corpus) -> Figure:
     labels = [f"{row.percent:.0f} % of {row.frames}" for row in table.itertuples()]
     box = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
     axes.bar_label(bars, labels, padding=4, fontsize=7, color=MUTED, bbox=box)
-    overall = paper.pain_share()
+    overall = paper.PAIN_SHARE
     label = f"paper, all frames: {overall:.1f} %"
     axes.axvline(overall, color=PAPER, linestyle="--", zorder=0, label=label)
     axes.set(xlabel="frames with PSPI above 0 (% of the subject's frames)", ylabel="subject")

@@ -76,7 +76,7 @@ def test_folds_without_pain_have_no_f1_and_seeds_are_averaged_before_folds():
 
 
 def test_an_epoch_of_the_paper_has_about_2420_steps(known):
-    assert paper.optimiser_steps(16) == 2420 == round(paper.FRAMES * 4 / 5 / 16)
+    assert paper.optimiser_steps(16) == 2420 == round(paper.UNBC_FRAMES * 4 / 5 / 16)
     assert tables.steps_of_epoch(known["vit"]) == "96 to 100"
 
 

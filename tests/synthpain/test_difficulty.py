@@ -63,7 +63,7 @@ def test_shares_of_pspi_are_close_to_those_of_unbc(frames):
     plan = plan_sequences(frames, DEMO.subjects, DEMO.seed)
     frames = pd.concat(corpus.sequence_truth(sequence, settings) for sequence in plan)
     shares = percent_by_pspi(frames.rename(columns={"coded_pspi": "pspi"}))
-    assert (shares - pd.Series(paper.pspi_shares())).abs().max() < 1.5
+    assert (shares - pd.Series(paper.PSPI_SHARES)).abs().max() < 1.5
 
 
 def test_logistic_regression_on_landmarks_finds_the_demo_corpus_neither_hopeless_nor_easy():
