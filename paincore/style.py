@@ -27,7 +27,6 @@ THIS, PAPER, PAIN, MUTED = "#0072B2", "#8A8F98", "#D55E00", "#5A5F69"
 WIDTH = 7.2  # inches, for every figure
 
 STYLE = {
-    "font.family": "DejaVu Sans",
     "font.size": 9,
     "axes.titlesize": 9,
     "axes.titlelocation": "left",
@@ -42,8 +41,6 @@ STYLE = {
     "grid.color": "#E6E8EC",
     "legend.frameon": False,
     "figure.constrained_layout.use": True,
-    "figure.dpi": 100,
-    "figure.facecolor": "white",
 }
 
 styled: Callable = matplotlib.rc_context(STYLE)

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
-from paincore.book.chapters import execute_chapters
+from paincore.book.chapters import NOTEBOOKS, execute_chapters
 from paincore.book.pages import banner, write_build, write_title
 from paincore.book.rendering import render
 from paincore.data import figures
@@ -47,10 +47,10 @@ def restricted(tmp_path_factory) -> SimpleNamespace:
     corpus = open_corpus("unbc", root, profile="smoke", results=given["results"])
     ignored = shutil.ignore_patterns("_build", "chapters")
     book = Path(shutil.copytree(ROOT / "book", folder / "book", ignore=ignored))
-    execute_chapters(given, data="planted", banner=banner(corpus), chapters=book / "chapters")
-    write_title(corpus, "smoke", book / "chapters")
-    write_build(book / "chapters")
-    render(book, folder / "log")
+    chapters = book / "chapters"
+    write_build(execute_chapters(NOTEBOOKS, chapters, given, "planted", banner(corpus), None))
+    write_title(corpus, "smoke", chapters)
+    render(book)
     return SimpleNamespace(corpus=corpus, given=given, book=book)
 
 
