@@ -204,11 +204,8 @@ def list_data(context: typer.Context) -> None:
     manifest = load_manifest()
     sets = [(one.name, one.title, _whose_faces(one)) for one in manifest.datasets.values()]
     show(pd.DataFrame(sets, columns=["data set", "what", "faces shown"]))
-    assets = [
-        (one.name, one.title, one.licence, f"{(one.bytes or 0) / 1e6:.1f}", asset_state(one))
-        for one in manifest.assets.values()
-    ]
-    show(pd.DataFrame(assets, columns=["asset", "what", "licence", "MB", "state"]))
+    assets = [(a.name, a.title, a.licence, asset_state(a)) for a in manifest.assets.values()]
+    show(pd.DataFrame(assets, columns=["asset", "what", "licence", "state"]))
 
 
 def _whose_faces(entry: DataSet) -> str:

@@ -154,13 +154,9 @@ def _local_cluster(workers: int | None, gpus: Sequence[str] | None) -> LocalClus
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         forkserver.ensure_running()
         signal.signal(signal.SIGINT, before)
-    return LocalCluster(
-        n_workers=workers or len(gpus or ()) or os.cpu_count(),
-        threads_per_worker=1,
-        memory_limit=0,
-        dashboard_address=":0",
-        resources={GPU: 1} if gpus else None,
-    )
+    count = workers or len(gpus or ()) or os.cpu_count()
+    each = {"threads_per_worker": 1, "memory_limit": 0, "resources": {GPU: 1} if gpus else None}
+    return LocalCluster(n_workers=count, dashboard_address=":0", **each)
 
 
 def _client_at(address: str) -> Client:
@@ -229,10 +225,8 @@ def _result(name: str, future: Future, keep_going: bool) -> object:
     try:
         return future.result()
     except KilledWorker as fault:
-        error = ClusterError(
-            f"{name}: worker after worker died on it, the last at {fault.last_worker.address}. "
-            "Look at the workers' log; lack of memory is the usual reason."
-        )
+        why = "worker after worker died on it, for lack of memory most often. See the workers' log."
+        error = ClusterError(f"{name}: {why}")
         error.task, error.__cause__ = name, fault
         if keep_going:
             return error

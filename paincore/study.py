@@ -24,26 +24,20 @@ class Study:
     profile: Profile
     corpus: Corpus
     results: Path
-    device: str | None
-    scheduler: str | None
-    workers: int | None
     seeds: int
     design: str
     backend: str
     size: int
+    device: str | None
+    scheduler: str | None
+    workers: int | None
 
     @cached_property
     def store(self) -> FrameStore:
         """The registered frames; what is missing of them is registered."""
-        return registered(
-            self.corpus,
-            self.backend,
-            self.results,
-            size=self.size,
-            device=self.device or "cpu",
-            scheduler=self.scheduler,
-            workers=self.workers,
-        )
+        how = {"size": self.size, "device": self.device or "cpu"}
+        where = {"scheduler": self.scheduler, "workers": self.workers}
+        return registered(self.corpus, self.backend, self.results, **how, **where)
 
     @cached_property
     def folds(self) -> list[Fold]:
@@ -91,15 +85,8 @@ def open_study(
     """
     defaults = profile_named(profile)
     check_device(device)
-    return Study(
-        profile=defaults,
-        corpus=open_corpus(dataset, data_root, profile=profile, results=results),
-        results=Path(results or ROOT / "results"),
-        device=device,
-        scheduler=scheduler,
-        workers=workers,
-        seeds=seeds or defaults.seeds,
-        design=design,
-        backend=backend or defaults.backend,
-        size=size,
-    )
+    corpus = open_corpus(dataset, data_root, profile=profile, results=results)
+    folder = Path(results or ROOT / "results")
+    seeds, backend = seeds or defaults.seeds, backend or defaults.backend
+    where = {"device": device, "scheduler": scheduler, "workers": workers}
+    return Study(defaults, corpus, folder, seeds, design, backend, size, **where)

@@ -125,17 +125,11 @@ def sentence_instead(dataset, title: str, sentence: str) -> Figure:
 
 
 def draw_interval(
-    axes: Axes,
-    value: float,
-    low: float,
-    high: float,
-    at: float,
-    colour: str = THIS,
-    mark: str = "D",
+    axes: Axes, value: float, low: float, high: float, y: float, colour: str = THIS, mark: str = "D"
 ) -> None:
-    """An estimate and its interval, horizontal, at the height `at`; NaN draws nothing."""
-    axes.plot([low, high], [at, at], color=colour, lw=2, solid_capstyle="butt")
-    axes.plot([value], [at], mark, color=colour, ms=5)
+    """An estimate and its interval, horizontal, at the height `y`; NaN draws nothing."""
+    axes.plot([low, high], [y, y], color=colour, lw=2, solid_capstyle="butt")
+    axes.plot([value], [y], mark, color=colour, ms=5)
 
 
 def table(rows: pd.DataFrame) -> Styler:
