@@ -1,4 +1,4 @@
-"""Dask's scheduler and workers as processes of their own, on loopback."""
+"""Processes of their own, Dask's scheduler and workers among them, on loopback."""
 
 import os
 import signal
@@ -11,6 +11,12 @@ from pathlib import Path
 from dask.distributed import Client
 
 ROOT = Path(__file__).parents[2]
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
 
 
 @contextmanager
@@ -32,10 +38,8 @@ def processes(*commands: list[str], **options):
 @contextmanager
 def scheduler_and_workers(tmp_path, count: int = 2, *options: str, cwd: Path = ROOT):
     """Address of a real scheduler, with worker processes; the options are the workers'."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
-    address, common = f"tcp://127.0.0.1:{port}", ["--no-dashboard"]
+    port, common = free_port(), ["--no-dashboard"]
+    address = f"tcp://127.0.0.1:{port}"
     scheduler = ["-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", port]
     worker = ["-m", "distributed.cli.dask_worker", address, "--nthreads", "1", *options]
     commands = [scheduler + common, *[worker + common] * count]

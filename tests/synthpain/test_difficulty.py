@@ -46,14 +46,8 @@ def leave_one_subject_out_auc(points, pain, subjects):
     shapes = points - points.mean(1, keepdims=True)
     shapes /= np.sqrt((shapes**2).sum(2, keepdims=True).mean(1, keepdims=True))
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
-    scores = cross_val_predict(
-        model,
-        shapes.reshape(len(shapes), -1),
-        pain,
-        groups=subjects,
-        cv=LeaveOneGroupOut(),
-        method="decision_function",
-    )
+    how = {"groups": subjects, "cv": LeaveOneGroupOut(), "method": "decision_function"}
+    scores = cross_val_predict(model, shapes.reshape(len(shapes), -1), pain, **how)
     return roc_auc_score(pain, scores)
 
 
