@@ -56,14 +56,10 @@ def test_chapters_find_one_set_of_workers(folder):
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
-def test_every_chapter_takes_the_same_settings_and_explains_each(notebook):
+def test_every_chapter_takes_the_same_settings_explains_each_and_holds_no_output(notebook):
     known = papermill.inspect_notebook(notebook)
     assert list(known)[: len(SETTINGS)] == SETTINGS
     assert all(parameter["help"] for parameter in known.values())
-
-
-@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
-def test_notebooks_are_kept_without_outputs_and_open_with_their_parameters(notebook):
     code = [c for c in nbformat.read(notebook, as_version=4).cells if c.cell_type == "code"]
     assert "parameters" in code[0].metadata.tags
     assert not any(cell.outputs or cell.execution_count for cell in code)
@@ -72,9 +68,8 @@ def test_notebooks_are_kept_without_outputs_and_open_with_their_parameters(noteb
 def test_the_table_of_contents_has_every_chapter_in_order():
     toc = yaml.safe_load((chapters.BOOK / "_toc.yml").read_text())
     files = [entry["file"] for part in toc["parts"] for entry in part["chapters"]]
-    assert [f for f in files if f.startswith("chapters/0")] == [
-        f"chapters/{notebook.stem}" for notebook in NOTEBOOKS
-    ]
+    listed = [file for file in files if file.startswith("chapters/0")]
+    assert listed == [f"chapters/{notebook.stem}" for notebook in NOTEBOOKS]
 
 
 def test_a_parameter_that_a_chapter_does_not_have_is_refused_before_anything_runs(folder):

@@ -63,13 +63,11 @@ def test_the_search_finds_what_a_figure_of_a_free_corpus_shows(restricted, tmp_p
     free = replace(corpus, dataset=corpus.dataset.model_copy(update={"faces_may_be_shown": True}))
     backend = load_backend("landmarks")
     for name, whose in (("free", free), ("closed", corpus)):
-        drawn = [
-            figures.faces_by_pspi(whose),
-            registration_figures.before_and_after(whose, store),
-            registration_figures.steps(whose, store, backend),
-        ]
-        for number, figure in enumerate(drawn):
-            (tmp_path / name).mkdir(exist_ok=True)
+        (tmp_path / name).mkdir()
+        faces = figures.faces_by_pspi(whose)
+        pairs = registration_figures.before_and_after(whose, store)
+        steps = registration_figures.steps(whose, store, backend)
+        for number, figure in enumerate((faces, pairs, steps)):
             figure.savefig(tmp_path / name / f"{number}.png", dpi=200)
     found, count = shown_in(tmp_path)
     assert count == 6
@@ -81,9 +79,6 @@ def test_no_file_of_the_book_shows_a_face(restricted):
     found, count = shown_in(restricted.book)
     assert count > 100  # figures, players' pictures, and both again in the rendered book
     assert found == {}
-
-
-def test_a_page_of_a_restricted_corpus_says_whose_it_is_and_draws_outlines(restricted):
     page = (restricted.book / "_build" / "html" / "chapters" / "01-data.html").read_text("utf-8")
     assert "Data of this copy" in page
 
@@ -131,15 +126,10 @@ def desk(browser, lab):
     context.close()
 
 
-# Below each widget's heading: the control that is driven, and the key that moves it.
-DRIVEN = {
-    "face": (".noUi-handle >> nth=0", "ArrowRight"),
-    "registration": (".noUi-handle >> nth=0", "ArrowRight"),
-    "folds": (".noUi-handle >> nth=0", "ArrowRight"),
-    "ablations": ("select >> nth=1", "ArrowDown"),
-    "attention": (".noUi-handle >> nth=0", "ArrowRight"),
-    "video": (".noUi-handle >> nth=1", "ArrowRight"),
-}
+# In each widget, in their order: the control that is driven, and the key that moves it.
+SLIDER = (".noUi-handle >> nth=0", "ArrowRight")
+SELECT = ("select >> nth=1", "ArrowDown")
+DRIVEN = [SLIDER, SLIDER, SLIDER, SELECT, SLIDER, (".noUi-handle >> nth=1", "ArrowRight")]
 
 
 def test_widgets_answer_keys_in_jupyterlab_and_what_is_saved_holds_no_face(
@@ -153,7 +143,7 @@ def test_widgets_answer_keys_in_jupyterlab_and_what_is_saved_holds_no_face(
     pictures = desk.locator("img.paincore-live")
     expect(pictures).to_have_count(len(DRIVEN), timeout=240_000)
     live = set()
-    for number, (control, key) in enumerate(DRIVEN.values()):
+    for number, (control, key) in enumerate(DRIVEN):
         widget = desk.locator(".jp-OutputArea-output:has(img.paincore-live)").nth(number)
         picture = pictures.nth(number)
         picture.scroll_into_view_if_needed()
