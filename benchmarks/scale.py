@@ -118,7 +118,7 @@ def do(part: str, folder: Path, frames: int) -> None:
             print(f"  {design}: {took[design]:.1f} s", flush=True)
         keep(folder, part, max(took.values()))
     elif part in PARTS:
-        start = study.start(part).model_copy(update={"clip_stride": 1})
+        start = study.configuration(part, clip_stride=1)
         run = train_fold(study.store, start, study.folds[0], 0, results / "trained", "cpu")
         keep(folder, part, run.seconds)
     else:

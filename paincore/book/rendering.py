@@ -75,7 +75,6 @@ def render(book: Path) -> Path:
         shutil.rmtree(build / ".doctrees", ignore_errors=True)
         lines = said.splitlines()
         wrong = [line for line in lines if "WARNING" in line or "ERROR" in line] or lines[-20:]
-        said = "\n".join(["Jupyter Book failed:", *wrong, f"All that it said: {log}"])
-        raise RenderingError(said)
+        raise RenderingError("\n".join([*wrong, f"Jupyter Book failed; all that it said: {log}"]))
     stamp.write_text(digest)
     return index
