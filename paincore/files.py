@@ -116,13 +116,9 @@ def reserve_array(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> None:
 
 
 def cached_array(
-    path: Path,
-    shape: tuple[int, ...],
-    dtype: np.dtype,
-    fill: Callable[[np.ndarray], None],
-    limit: int,
+    path: Path, shape: tuple[int, ...], dtype: np.dtype, fill: Callable, limit: int
 ) -> np.ndarray:
-    """The array at `path`, opened to read; where there is none, `fill` writes it into zeros.
+    """The array at `path`, opened to read; where there is none, `fill(zeros)` writes it.
 
     Arrays of the folder that were used longest ago are deleted until it holds at most `limit`
     bytes; who has one open keeps it. A second process waits for the first. Raises FileError where
