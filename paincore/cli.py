@@ -18,8 +18,9 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from paincore import PaincoreError
-from paincore.data.corpus import compare_counts, differences, open_corpus
+from paincore.data.corpus import Corpus, compare_counts, differences, open_corpus
 from paincore.data.tables import states_of_frames
+from paincore.data.unbc import CorpusError, read_landmarks
 from paincore.manifest import DataSet, asset_state, fetch, load_manifest
 from paincore.profiles import DEFAULT_PROFILE, PROFILES
 from paincore.training import runs_tables
@@ -112,14 +113,16 @@ def synthesize(
     out: option(Path, "The corpus folder to make."),
     frames: option(int, "Frames in all.", min=25) = 2000,
     seed: option(int, "Another seed, another corpus.", min=0) = 0,
-    width: option(int, "Width of an image, in pixels.", min=16) = 320,
-    height: option(int, "Height of an image, in pixels.", min=16) = 240,
+    size: option(str, "Width and height of an image.") = "320x240",
     workers=None,
 ) -> None:
     """Make a synthetic corpus in the layout of UNBC-McMaster; resumes after a kill."""
+    width, _, height = size.partition("x")
+    if not (width.isdecimal() and height.isdecimal()):
+        raise typer.BadParameter(f"{size!r} is not like 320x240", param_hint="--size")
     from synthpain.corpus import synthesize as make  # compiles kernels: only for this verb
 
-    make(out, frames=frames, seed=seed, width=width, height=height, workers=workers)
+    make(out, frames=frames, seed=seed, width=int(width), height=int(height), workers=workers)
     say(f"The corpus: {out}")
     say("A few of its images are black or cut short on purpose, as in UNBC-McMaster.")
 
@@ -222,13 +225,26 @@ def verify(
     wrong = counts[counts["expected"] != counts["found"]]
     say(f"{corpus.root}: {corpus.label}")
     show(states_of_frames(corpus))
+    landmarks = _damaged_landmarks(corpus)
+    say(f"landmark files that cannot be used: {len(landmarks)}")
     say(f"frames without landmarks: {corpus.frames['landmarks'].isna().sum()}")
     if every:
         problems = corpus.frames["problem"][corpus.frames["state"] != "ok"]
-        say("\n".join([*problems, *corpus.ignored]))
+        say("\n".join([*problems, *corpus.ignored, *landmarks]))
     if len(wrong):
         show(wrong)
     faults = differences(corpus) if corpus.truth is not None else []
     say("\n".join([f"{len(counts) - len(wrong)} of {len(counts)} counts as expected", *faults]))
     if faults or wrong["verified"].any():
         raise typer.Exit(1)
+
+
+def _damaged_landmarks(corpus: Corpus) -> list[str]:
+    """A sentence for each landmark file that cannot be used."""
+    faults = []
+    for path in corpus.frames["landmarks"].dropna():
+        try:
+            read_landmarks(corpus.root, path)
+        except CorpusError as fault:
+            faults.append(str(fault))
+    return faults
