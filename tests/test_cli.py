@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from paincore import cli
-from paincore.ablations.search import Ablation, Trial
+from paincore.ablations.search import Ablation
 from paincore.manifest import load_manifest
 from paincore.training.sweep import Failure
 from tests.helpers.trainable import simulate
@@ -156,8 +156,7 @@ def test_a_sweep_with_a_failed_run_ends_with_status_1_and_names_it(sweep, monkey
     def search(swept, store, folds, starts, path, seeds):
         asked.append((folds, [one.model for one in starts], path, seeds))
         failed = Failure(starts[0], 2, 0, "the loss is nan", "Traceback\nTrainingError: nan")
-        trial = Trial("layers", 12, starts[0])
-        return {"vivit": Ablation("vivit", (trial,), {}, (failed,), starts[0], starts[0])}
+        return {"vivit": Ablation("vivit", failures=[failed])}
 
     monkeypatch.setattr("paincore.ablations.search.ablate", search)
     monkeypatch.setattr("paincore.ablations.tables.trials_table", lambda _: pd.DataFrame())

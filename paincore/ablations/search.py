@@ -1,4 +1,4 @@
-"""The paper's 14 configurations of each model, tuned greedily (sections 3.3 and 4.1 to 4.4).
+"""Configurations of each model, tried one setting after another (sections 3.3 and 4.1 to 4.4).
 
 The best of a step has the highest mean F1 over folds, seeds averaged within a fold first. As in the
 paper, it is chosen on the folds that are also reported. A configuration of which a run failed
@@ -7,7 +7,7 @@ cannot be chosen by its score. Of equals the first is chosen.
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
@@ -17,8 +17,9 @@ import pandas as pd
 from paincore import PaincoreError, paper
 from paincore.folds.designs import Fold
 from paincore.registration.store import FrameStore
+from paincore.statistics.bootstrap import fold_values
 from paincore.statistics.scores import fold_scores
-from paincore.training.configuration import Configuration
+from paincore.training.configuration import Configuration, configure
 from paincore.training.runs import Run, predictions_of
 from paincore.training.sweep import Failure, Sweep
 
@@ -27,27 +28,17 @@ TUNED = {"layers": "unfrozen_layers", "rate": "learning_rate", "sam": "sam", "mi
 """The steps, and the setting of `Configuration` that each tunes."""
 
 
-def paper_trials() -> list[tuple[str, float]]:
-    """The 14 configurations: a step, and the value that it tries. A line more is a trial more.
+def values_to_try() -> dict[str, list]:
+    """The values that each step tries: the paper's. A value more is a configuration more.
 
     "rate" starts from the best of "layers"; "sam" and "mixup" both start from the best of "rate".
     """
-    return [
-        ("layers", 2),  # attention layers that train, at a learning rate of 2e-4
-        ("layers", 4),
-        ("layers", 6),
-        ("layers", 8),
-        ("layers", 10),
-        ("layers", 12),
-        ("rate", 2e-2),  # Adam's learning rate; the step before has tried 2e-4
-        ("rate", 2e-3),
-        ("rate", 2e-5),
-        ("rate", 2e-6),
-        ("sam", True),  # sharpness-aware minimisation around Adam
-        ("mixup", 0.2),  # Mixup's alpha; the paper names 0.8 alone, we infer the others
-        ("mixup", 0.5),
-        ("mixup", 0.8),
-    ]
+    return {
+        "layers": [2, 4, 6, 8, 10, 12],  # attention layers that train, at a learning rate of 2e-4
+        "rate": [2e-2, 2e-3, 2e-5, 2e-6],  # Adam's learning rate; "layers" has tried 2e-4
+        "sam": [True],  # sharpness-aware minimisation around Adam
+        "mixup": [0.2, 0.5, 0.8],  # Mixup's alpha; the paper names 0.8 alone, we infer the others
+    }
 
 
 class ExperimentError(PaincoreError):
@@ -55,27 +46,26 @@ class ExperimentError(PaincoreError):
 
 
 class Trial(NamedTuple):
-    """One of the 14: its step, the value that the step tries, and all its settings."""
+    """A configuration that is tried: its step, the value that the step tries, and all settings."""
 
     step: str
     value: float | None
     configuration: Configuration
 
 
-@dataclass(frozen=True)
+@dataclass
 class Ablation:
-    """What was tried of one model, in the order of `paper_trials`, and what came of it.
+    """What was tried of one model, in the order of `values_to_try`, and what came of it.
 
     `runs` holds the runs of every configuration of which none failed, `failures` those that failed.
-    `layers` and `rate` are what the steps of these names kept.
+    `kept` has the configuration that the steps "layers" and "rate" end with.
     """
 
     model: str
-    trials: tuple[Trial, ...]
-    runs: dict[Configuration, list[Run]]
-    failures: tuple[Failure, ...]
-    layers: Configuration
-    rate: Configuration
+    trials: list[Trial] = field(default_factory=list)
+    runs: dict[Configuration, list[Run]] = field(default_factory=dict)
+    failures: list[Failure] = field(default_factory=list)
+    kept: dict[str, Configuration] = field(default_factory=dict)
 
     @cached_property
     def predictions(self) -> dict[Configuration, pd.DataFrame]:
@@ -86,162 +76,129 @@ class Ablation:
     @cached_property
     def scores(self) -> pd.DataFrame:
         """`fold_scores` of every configuration of which no run failed, with its title."""
-        parts = [
-            fold_scores(part).assign(title=one.title) for one, part in self.predictions.items()
-        ]
+        tables = self.predictions.items()
+        parts = [fold_scores(table).assign(title=one.title) for one, table in tables]
         return pd.concat(parts, ignore_index=True)
 
     @cached_property
     def best(self) -> Configuration:
         """The configuration with the highest mean F1 of all."""
-        return best_of(self.trials, self.predictions)
+        return best_of(self.trials, self.runs)
 
     def step(self, name: str) -> list[Trial]:
-        """The trials of one step, and what they are compared with.
+        """What one step chooses from: its trials, after what they are compared with.
 
-        "rate" holds the rate of the step before, too, and goes from high to low; "sam" and "mixup"
-        begin with the configuration that they are added to, as the value None.
+        That is for "rate" the rate of the step before; for "sam" and "mixup" the configuration that
+        they are added to, as the value None.
         """
         own = [trial for trial in self.trials if trial.step == name]
-        if name == "rate":
-            return sorted([_known(self.layers), *own], key=lambda trial: -trial.value)
-        return own if name == "layers" else [Trial(name, None, self.rate), *own]
+        if name == "layers":
+            return own
+        before = self.kept["layers" if name == "rate" else "rate"]
+        return [Trial(name, before.learning_rate if name == "rate" else None, before), *own]
 
     def tried(self, step: str, value: float) -> Configuration:
         """The configuration with this value of a step."""
         return next(t.configuration for t in self.trials if (t.step, t.value) == (step, value))
 
 
-def _known(layers: Configuration) -> Trial:
-    """The learning rate that the step of layers has tried already."""
-    return Trial("rate", layers.learning_rate, layers)
+def best_of(trials: Iterable[Trial], runs: dict[Configuration, list[Run]]) -> Configuration:
+    """The configuration with the highest mean F1 over folds, of equals the first.
 
-
-def mean_f1(predictions: pd.DataFrame) -> float:
-    """Mean over folds of F1, seeds averaged within a fold first: what the paper chooses by."""
-    return float(fold_scores(predictions)["f1"].mean())
-
-
-def best_of(trials: Iterable[Trial], predictions: dict) -> Configuration:
-    """The configuration with the highest `mean_f1`, of equals the first.
-
-    `predictions` holds tables by configuration. Raises ExperimentError where none has a score.
+    Raises ExperimentError where none has runs with an F1.
     """
-    tried = [trial.configuration for trial in trials]
-    scores = {one: mean_f1(predictions[one]) for one in tried if one in predictions}
+    tried = [trial.configuration for trial in trials if trial.configuration in runs]
+    scores = {one: fold_values(predictions_of(runs[one]), "f1").mean() for one in tried}
     defined = {one: score for one, score in scores.items() if not math.isnan(score)}
     if not defined:
-        raise ExperimentError(
-            "no configuration has an F1: runs of each failed, or no fold has both classes. "
-            "Take other folds or settings."
-        )
+        raise ExperimentError("no configuration has an F1: take other folds or settings.")
     return max(defined, key=defined.get)
+
+
+def second_best_rate(ablation: Ablation, path: str) -> Configuration:
+    """The learning rate after the one that is kept; on the path "paper" the paper's ViViT-2."""
+    if path == "paper":
+        return ablation.tried("rate", paper.CHOSEN_SECOND[ablation.model]["learning_rate"])
+    others = {one: runs for one, runs in ablation.runs.items() if one != ablation.kept["rate"]}
+    return best_of(ablation.step("rate"), others)
 
 
 def ablate(
     sweep: Sweep,
     store: FrameStore,
     folds: Sequence[Fold],
-    starts: Iterable[Configuration],
+    starts: Sequence[Configuration],
     path: str = "greedy",
     seeds: int = 1,
 ) -> dict[str, Ablation]:
-    """Try `paper_trials` of each model of `starts`; by model. Runs that are there are opened.
+    """Try `values_to_try` of each model of `starts`; by model. Runs that are there are opened.
 
     `starts` hold what is not tuned, such as model, backbone and protocol. Each step trains both
     models together, so that no worker waits. `path` "paper" keeps the paper's best layers and rate
-    (`paper.CHOSEN`), whatever scores best here. Raises ExperimentError for another path, or where a
-    step leaves nothing to choose.
+    (`paper.CHOSEN`), whatever scores best here. Raises ExperimentError for another path or step, or
+    where a step leaves nothing to choose.
     """
     if path not in PATHS:
         raise ExperimentError(f"unknown path {path!r}; the paths are {', '.join(PATHS)}")
-    if unknown := {step for step, _ in paper_trials()} - TUNED.keys():
+    if unknown := values_to_try().keys() - TUNED.keys():
         raise ExperimentError(f"unknown step {min(unknown)!r}; the steps are {', '.join(TUNED)}")
-    runs: dict[Configuration, list[Run]] = {}
-    failures: list[Failure] = []
+    found = {start.model: Ablation(start.model) for start in starts}
 
-    def train(starts: Iterable[Configuration], *steps: str) -> list[Trial]:
+    def train(starts: Iterable[Configuration], *steps: str) -> None:
         new = [trial for start in starts for trial in _trials_from(start, steps)]
-        trained, lost = sweep.train(store, [trial.configuration for trial in new], folds, seeds)
-        failed = {failure.configuration for failure in lost}
-        runs.update({one: group for one, group in trained.items() if one not in failed})
-        failures.extend(lost)
-        return new
+        runs, failures = sweep.train(store, [trial.configuration for trial in new], folds, seeds)
+        failed = {failure.configuration for failure in failures}
+        for trial in new:
+            found[trial.configuration.model].trials.append(trial)
+        for one, group in runs.items():
+            if one not in failed:
+                found[one.model].runs[one] = group
+        for failure in failures:
+            found[failure.configuration.model].failures.append(failure)
 
-    first = train([_with(start, learning_rate=paper.START_RATE) for start in starts], "layers")
-    layers = _choose(first, runs, path)
-    second = train(layers.values(), "rate")
-    rate = _choose([*map(_known, layers.values()), *second], runs, path)
-    last = train(rate.values(), "sam", "mixup")
-    return {
-        model: Ablation(
-            model,
-            tuple(t for t in [*first, *second, *last] if t.configuration.model == model),
-            {one: group for one, group in runs.items() if one.model == model},
-            tuple(failure for failure in failures if failure.configuration.model == model),
-            layers[model],
-            rate[model],
-        )
-        for model in layers
-    }
+    def choose(step: str) -> list[Configuration]:
+        for ablation in found.values():
+            ablation.kept[step] = _choose(ablation, step, path)
+        return [ablation.kept[step] for ablation in found.values()]
+
+    train([_with(start, "learning_rate", paper.START_RATE) for start in starts], "layers")
+    train(choose("layers"), "rate")
+    train(choose("rate"), "sam", "mixup")
+    return found
 
 
 def _trials_from(start: Configuration, steps: Sequence[str]) -> list[Trial]:
-    return [
-        Trial(step, value, _with(start, **{TUNED[step]: value}))
-        for step, value in paper_trials()
-        if step in steps
-    ]
+    tried = [(step, value) for step in steps for value in values_to_try()[step]]
+    return [Trial(step, value, _with(start, TUNED[step], value)) for step, value in tried]
 
 
-def _with(configuration: Configuration, **settings: object) -> Configuration:
-    return Configuration(**configuration.model_dump() | settings)
+def _with(configuration: Configuration, setting: str, value: object) -> Configuration:
+    return configure(**configuration.model_dump() | {setting: value})
 
 
-def _choose(trials: list[Trial], runs: dict, path: str) -> dict[str, Configuration]:
-    """What each model keeps of a step, by model."""
-    kept = {}
-    for model in dict.fromkeys(trial.configuration.model for trial in trials):
-        own = [trial for trial in trials if trial.configuration.model == model]
-        if path == "paper":
-            theirs = paper.CHOSEN[model][TUNED[own[-1].step]]
-            if theirs not in (values := {trial.value: trial.configuration for trial in own}):
-                raise ExperimentError(f"the paper's path needs {theirs} in `paper_trials`")
-            kept[model] = values[theirs]
-        else:
-            tried = [trial.configuration for trial in own if trial.configuration in runs]
-            kept[model] = best_of(own, {one: predictions_of(runs[one]) for one in tried})
-    return kept
-
-
-class Nested(NamedTuple):
-    """A choice without the test fold: by fold number what was chosen, and all its predictions."""
-
-    chosen: dict[int, Configuration]
-    predictions: pd.DataFrame
+def _choose(ablation: Ablation, step: str, path: str) -> Configuration:
+    """What a model keeps of a step."""
+    trials, setting = ablation.step(step), TUNED[step]
+    if path == "greedy":
+        return best_of(trials, ablation.runs)
+    return _with(trials[0].configuration, setting, paper.CHOSEN[ablation.model][setting])
 
 
 def choose_nested(
     sweep: Sweep, store: FrameStore, folds: Sequence[Fold], start: Configuration, seeds: int = 1
-) -> Nested:
+) -> tuple[dict[int, Configuration], pd.DataFrame]:
     """Repeat the search of one model on the training subjects of each fold, and test it there.
 
-    A fold's search has the other folds as its own: 14 configurations times the other folds, for
-    each fold. The paper chooses on the folds that it reports instead. Raises ExperimentError where
-    a search leaves nothing to choose, or the chosen training fails. Varma & Simon 2006.
+    Returns what was chosen by fold number, and all predictions. A fold's search has the other folds
+    as its own; the paper chooses on the folds that it reports instead. Raises ExperimentError where
+    a search leaves nothing to choose, TrainingError where the chosen one fails. Varma & Simon 2006.
     """
     chosen, runs = {}, []
     for outer in folds:
-        inner = inner_folds(folds, outer)
-        best = ablate(sweep, store, inner, [start], seeds=seeds)[start.model].best
-        trained, failures = sweep.train(store, [best], [outer], seeds)
-        if failures:
-            raise ExperimentError(
-                f"{best.title}, chosen for fold {outer.number}, failed on it: {failures[0].message}"
-            )
-        chosen[outer.number] = best
-        runs += trained[best]
-    return Nested(chosen, predictions_of(runs))
+        best = ablate(sweep, store, inner_folds(folds, outer), [start], seeds=seeds)
+        chosen[outer.number] = best[start.model].best
+        runs += sweep.train_all(store, [chosen[outer.number]], [outer], seeds)
+    return chosen, predictions_of(runs)
 
 
 def inner_folds(folds: Sequence[Fold], outer: Fold) -> list[Fold]:

@@ -7,17 +7,16 @@ deviation go over the folds in which it is defined.
 from collections.abc import Mapping
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from paincore import paper
-from paincore.ablations.search import Ablation
+from paincore.ablations.search import Ablation, best_of
 from paincore.statistics.bootstrap import always_pain, fold_values
 from paincore.statistics.contrast_tests import corrected_t
 from paincore.style import Finding, bracket, from_to, mean_sd, number, scientific, signed, verdict
-from paincore.training.configuration import EPOCHS, MODELS, SAM_RHO, Configuration
+from paincore.training.configuration import MODELS, SAM_RHO, Configuration
 
-STEP_TITLES = {"layers": "layers", "rate": "learning rate", "sam": "SAM", "mixup": "Mixup"}
+STEP_TITLES = {"layers": "trained layers", "rate": "learning rate", "sam": "SAM", "mixup": "Mixup"}
 FAILED_RUN = "a run failed"
 
 
@@ -30,22 +29,22 @@ class StepValue(NamedTuple):
     """
 
     label: str
-    configuration: Configuration
     f1: pd.Series
     printed: float | None
     kept: bool
 
 
 def step_values(ablation: Ablation, step: str) -> list[StepValue]:
-    """The values of a step, in the order of `Ablation.step`."""
-    values = {trial.value: trial.configuration for trial in ablation.step(step)}
-    f1 = {value: score_by_fold(ablation, one) for value, one in values.items()}
-    highest = max(f1, key=lambda value: np.nan_to_num(f1[value].mean(), nan=-1))
-    kept = getattr(ablation, step) if step in ("layers", "rate") else values[highest]
+    """The values of a step, learning rates from high to low."""
+    trials = ablation.step(step)
+    kept = ablation.kept.get(step) or best_of(trials, ablation.runs)
+    if step == "rate":
+        trials.sort(key=lambda trial: -trial.value)
     found = []
-    for value, one in values.items():
+    for _, value, one in trials:
         printed = paper.PRINTED_F1[ablation.model, step].get(value)
-        found.append(StepValue(_label(step, value), one, f1[value], printed, one == kept))
+        f1 = score_by_fold(ablation, one)
+        found.append(StepValue(_label(step, value), f1, printed, one == kept))
     return found
 
 
@@ -67,16 +66,6 @@ def always_pain_f1(ablation: Ablation) -> pd.Series:
     """F1 by fold of always saying pain, on the frames that the model was tested on."""
     predictions = next(iter(ablation.predictions.values()))
     return fold_values(always_pain(predictions), "f1")
-
-
-def two_best_rates(ablation: Ablation, path: str) -> list[StepValue]:
-    """The best two learning rates, here or, on its path, in the paper; fewer without a score."""
-    scored = [one for one in step_values(ablation, "rate") if one.f1.notna().any()]
-    if path == "paper":
-        theirs = [each["vivit"]["learning_rate"] for each in (paper.CHOSEN, paper.CHOSEN_SECOND)]
-        rates = {one.configuration.learning_rate: one for one in scored}
-        return [rates[rate] for rate in theirs if rate in rates]
-    return sorted(scored, key=lambda one: -one.f1.mean())[:2]
 
 
 def runs_of_step(ablation: Ablation, step: str) -> pd.DataFrame:
@@ -123,12 +112,9 @@ def mixed_table(ablations: Mapping[str, Ablation]) -> pd.DataFrame:
     A row a model and fold; ranges are over alpha and seeds, without those of which a run failed.
     """
     runs = pd.concat([runs_of_step(ablation, "mixup") for ablation in ablations.values()])
-    runs = runs.dropna(subset="value").rename(columns={"mixed_left_out": "no partner"})
-    runs["samples"] = EPOCHS * runs["train_samples"]
-    runs["mixed (%)"] = 100 * runs["mixed"] / runs["samples"]
-    ranges = dict.fromkeys(["samples", "mixed", "mixed (%)", "no partner"], from_to)
-    ranges["mixed (%)"] = lambda values: from_to(values, "{:.1f}")
-    return runs.groupby(["model", "fold"], sort=False, as_index=False).agg(ranges)
+    names = {"train_samples": "samples", "mixed": "mixed", "mixed_left_out": "no partner"}
+    groups = runs.dropna(subset="value").rename(columns=names).groupby(["model", "fold"])
+    return groups[[*names.values()]].agg(from_to).reset_index()
 
 
 def trials_table(ablations: Mapping[str, Ablation]) -> pd.DataFrame:
@@ -136,7 +122,7 @@ def trials_table(ablations: Mapping[str, Ablation]) -> pd.DataFrame:
     rows = []
     for ablation in ablations.values():
         best = f"best of {len(ablation.trials)}"
-        notes = {"layers kept": ablation.layers, "rate kept": ablation.rate, best: ablation.best}
+        notes = {f"{step} kept": one for step, one in ablation.kept.items()} | {best: ablation.best}
         for step, _, one in ablation.trials:
             f1, auc = (score_by_fold(ablation, one, score) for score in ("f1", "auc"))
             scores = (FAILED_RUN if each.empty else mean_sd(each) for each in (f1, auc))
@@ -146,13 +132,12 @@ def trials_table(ablations: Mapping[str, Ablation]) -> pd.DataFrame:
 
 
 def failures_table(ablations: Mapping[str, Ablation]) -> pd.DataFrame:
-    """Every training that failed and its message; a row of its own for a model without any."""
-    rows = []
-    for ablation in ablations.values():
-        rows += [
-            (each.configuration.title, f"{each.fold}", f"{each.seed}", each.message)
-            for each in ablation.failures
-        ] or [(f"{MODELS[ablation.model]}, all {len(ablation.trials)}", "all", "all", "none")]
+    """Every training that failed, and its message."""
+    rows = [
+        (each.configuration.title, f"{each.fold}", f"{each.seed}", each.message)
+        for ablation in ablations.values()
+        for each in ablation.failures
+    ]
     return pd.DataFrame(rows, columns=["configuration", "fold", "seed", "failure"])
 
 
@@ -164,7 +149,7 @@ def ablation_findings(ablations: Mapping[str, Ablation]) -> list[Finding]:
     """
     asked = {}
     for model, ablation in ablations.items():
-        name, base = MODELS[model], score_by_fold(ablation, ablation.rate)
+        name, base = MODELS[model], score_by_fold(ablation, ablation.kept["rate"])
         best = score_by_fold(ablation, ablation.best)
         asked[f"{ablation.best.title} − always pain"] = best - always_pain_f1(ablation)
         for step, value in (("sam", True), ("mixup", paper.MIXUP_ALPHA)):

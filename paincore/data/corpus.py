@@ -9,8 +9,6 @@ given lie in the repository: `data/synthetic-<frames>` and `results`.
 import hashlib
 import json
 import os
-import tempfile
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +20,7 @@ from paincore.data import facs, labels, unbc
 from paincore.data import frames as frames_table
 from paincore.data.frames import KEYS, SEQUENCE_LABELS, with_derived
 from paincore.data.unbc import CorpusError, list_corpus, read_frames
+from paincore.files import whole_file, writing
 from paincore.manifest import ROOT, DataSet, Expected, dataset_named
 from paincore.profiles import DEFAULT_PROFILE, profile_named
 
@@ -56,13 +55,11 @@ class Corpus:
         if self.dataset.synthetic:
             return "synthetic"
         counts = compare_counts(self.frames, self.dataset.expected).set_index("what")
-        known = counts[counts.index.isin(["subjects", "sequences", "frames"])]
-        if known["expected"].equals(known["found"]):
+        known = counts.reindex(["subjects", "sequences", "frames"]).dropna()
+        if (known["expected"] == known["found"]).all():
             return self.dataset.title
-        return (
-            f"a corpus in UNBC-McMaster's layout ({self.frames['subject'].nunique()} subjects, "
-            f"{len(self.frames):,} frames), not the archive itself"
-        )
+        size = f"{self.frames['subject'].nunique()} subjects, {len(self.frames):,} frames"
+        return f"a corpus in UNBC-McMaster's layout ({size}), not the archive itself"
 
 
 def open_corpus(
@@ -91,7 +88,7 @@ def open_corpus(
         ignored=tuple(ignored),
         fingerprint=hashlib.sha256(read.encode()).hexdigest(),
         landmarks_sha256=digests["landmarks"],
-        truth=_read_truth(root, "frames.parquet", pd.read_parquet) if generator else None,
+        truth=pd.read_parquet(root / "Truth" / "frames.parquet") if generator else None,
         threshold=threshold,
     )
 
@@ -105,9 +102,7 @@ def _own_folder(entry: DataSet, profile: str) -> Path:
     """The folder of the profile's synthetic corpus, which is made if it is not whole."""
     frames = profile_named(profile).frames
     if not entry.synthetic or frames is None:
-        raise CorpusError(
-            f"{entry.name}, profile {profile}: give the corpus folder as data_root. {entry.obtain}"
-        )
+        raise CorpusError(f"{entry.name}: give the corpus folder as data_root. {entry.obtain}")
     root = ROOT / "data" / f"synthetic-{frames}"
     try:
         root.parent.mkdir(exist_ok=True)
@@ -126,46 +121,32 @@ def read_generator(root: Path) -> dict | None:
 
     Raises CorpusError if the file that tells it is damaged.
     """
-    if not (root / "Truth" / "generator.json").is_file():
-        return None
-    return _read_truth(
-        root, "generator.json", lambda path: {"version": None} | json.loads(path.read_text())
-    )
-
-
-def _read_truth(root: Path, name: str, read):
+    path = root / "Truth" / "generator.json"
     try:
-        return read(root / "Truth" / name)
-    except (OSError, ValueError, TypeError) as error:  # pyarrow's are among these
-        raise CorpusError(
-            f"{root / 'Truth' / name} cannot be read ({error}). Make the corpus again."
-        ) from error
+        return {"version": None} | json.loads(path.read_text())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, TypeError) as error:
+        raise CorpusError(f"{path} cannot be read ({error}). Make the corpus again.") from error
 
 
 def _check_kind(entry: DataSet, root: Path, generator: dict | None) -> None:
     """Refuse synthetic data under a real data set's name, and the reverse."""
     if not entry.synthetic and (root / "Truth").exists():
-        raise CorpusError(
-            f"{root} is a synthetic corpus, not {entry.title}. Use dataset=synthetic."
-        )
+        raise CorpusError(f"{root} is synthetic, not {entry.title}: name dataset=synthetic.")
     if entry.synthetic and not generator:
-        raise CorpusError(
-            f"{root} is not a whole synthetic corpus: it has no Truth/generator.json. Make it with "
-            f"`paincore synthesize --out {root}`, or name the data set that it is."
-        )
+        raise CorpusError(f"{root} is not a whole synthetic corpus: paincore synthesize makes one.")
     if entry.generator and entry.generator.version != generator["version"]:
-        raise CorpusError(
-            f"{root} was made by version {generator['version']} of the generator, the manifest has "
-            f"{entry.generator.version}. Remove the folder and have it made again."
-        )
+        versions = f"version {generator['version']}, the manifest has {entry.generator.version}"
+        raise CorpusError(f"{root} was made by {versions}: remove it and have it made again.")
 
 
 def index(root: Path, results: Path) -> tuple[pd.DataFrame, list[str], dict[str, str]]:
     """The frames table of a corpus folder, a sentence for each file left out, and the digests of
     the trees in `unbc.HASHED` (see `unbc.read_frames`), from the cache where nothing has changed.
 
-    Where the file system keeps no times, the corpus is read anew each time. Raises CorpusError for
-    a folder that cannot be read and for `results` that cannot be written or lie inside the corpus.
+    Raises CorpusError for a folder that cannot be read and for `results` that lie inside the
+    corpus, FileError where they cannot be written.
     """
     listing = list_corpus(root)
     sources = (Path(module.__file__).read_bytes() for module in (facs, frames_table, labels, unbc))
@@ -178,29 +159,14 @@ def index(root: Path, results: Path) -> tuple[pd.DataFrame, list[str], dict[str,
         frames = pd.read_parquet(cache)
     except (OSError, ValueError):  # none, or a damaged one: pyarrow's errors are ValueErrors
         frames = pd.DataFrame()
-    before, known = frames, frames.attrs
-    if known.get("made_from") != made_from or not listing.keeps_times:
+    if frames.attrs.get("made_from") != made_from:
         frames, problems, digests = read_frames(listing)
-        notes = {"ignored": listing.ignored + problems, "digests": digests}
-        same_reader = known.get("made_from", made_from)[1] == made_from[1]
-        same = same_reader and known.items() >= notes.items() and frames.equals(before)
-        if same and listing.keeps_times:
-            warnings.warn(
-                f"{root}: times of files have changed, labels, images and landmarks have not. "
-                "All of it was read again; what was computed from it is kept.",
-                stacklevel=2,
-            )
-        frames.attrs = {"made_from": made_from, **notes}  # parquet keeps them
-        try:
+        ignored = listing.ignored + problems
+        frames.attrs = {"made_from": made_from, "ignored": ignored, "digests": digests}
+        with writing(cache):
             cache.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=cache.parent, prefix=".index-") as partial:
-                frames.to_parquet(f"{partial}/{cache.name}")
-                Path(partial, cache.name).replace(cache)
-        except OSError as error:
-            raise CorpusError(
-                f"{cache.parent} cannot be written ({error.strerror}). Name a results folder that "
-                "can."
-            ) from error
+            with FileLock(f"{cache}.lock"), whole_file(cache) as partial:
+                frames.to_parquet(partial)  # with its attrs
     notes, frames.attrs = frames.attrs, {}
     return frames, notes["ignored"], notes["digests"]
 
@@ -242,21 +208,18 @@ def compare_counts(frames: pd.DataFrame, expected: Expected) -> pd.DataFrame:
     """
     lengths = frames.groupby(["subject", "sequence"]).size()
     subjects = lengths.groupby("subject").agg(frames="sum", sequences="size")
-    found = {
-        "subjects": len(subjects),
-        "sequences": len(lengths),
-        "frames": len(frames),
-        "shortest_sequence": lengths.min(),
-        "longest_sequence": lengths.max(),
-    }
+    found = {"subjects": len(subjects), "sequences": len(lengths), "frames": len(frames)}
+    found |= {"shortest_sequence": lengths.min(), "longest_sequence": lengths.max()}
     rows = [(what.replace("_", " "), getattr(expected, what), n, True) for what, n in found.items()]
-    for subject in sorted({*subjects.index, *expected.by_subject}) if expected.by_subject else ():
-        for part in subjects:
-            count = getattr(expected.by_subject.get(subject), part, 0)
-            rows.append((f"{part} of {subject}", count, subjects[part].get(subject, 0), True))
-    for levels, count in expected.pspi.frames.items() if expected.pspi else ():
-        low, _, high = levels.partition("-")
-        among = frames["pspi"].between(int(low), int(high or low)).sum()
-        rows.append((f"frames with PSPI {levels}", count, among, expected.pspi.verified))
+    if expected.by_subject:
+        for subject in sorted({*subjects.index, *expected.by_subject}):
+            for part in subjects:
+                count = getattr(expected.by_subject.get(subject), part, 0)
+                rows.append((f"{part} of {subject}", count, subjects[part].get(subject, 0), True))
+    if expected.pspi:
+        for levels, count in expected.pspi.frames.items():
+            low, _, high = levels.partition("-")
+            among = frames["pspi"].between(int(low), int(high or low)).sum()
+            rows.append((f"frames with PSPI {levels}", count, among, expected.pspi.verified))
     table = pd.DataFrame(rows, columns=["what", "expected", "found", "verified"])
     return table.dropna(subset="expected").astype({"expected": int, "found": int})

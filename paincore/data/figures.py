@@ -2,13 +2,11 @@
 
 import contextlib
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap, LogNorm
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from paincore import paper, style
 from paincore.data import facs, tables
@@ -22,13 +20,9 @@ def show_frame(axes: Axes, corpus, frame) -> None:
     if isinstance(frame.landmarks, str):
         with contextlib.suppress(CorpusError):  # a damaged file costs the crop alone
             around = read_landmarks(corpus.root, frame.landmarks)
+    units = {f"au{au}": float(getattr(frame, f"au{au}")) for au in facs.AUS}
     image = corpus.root / frame.image
-    style.show_face(axes, image, corpus.dataset, frame.subject, around, units_of(frame))
-
-
-def units_of(frame) -> dict[str, float]:
-    """The action units of a row of the frames table, for `show_face`."""
-    return {f"au{au}": float(getattr(frame, f"au{au}")) for au in facs.AUS}
+    style.show_face(axes, image, corpus.dataset, frame.subject, around, units)
 
 
 def _show_frames(grid: np.ndarray, corpus, frames: pd.DataFrame, title: str) -> None:
@@ -57,28 +51,20 @@ def pspi_histogram(corpus) -> Figure:
     """Frames at each PSPI, and per cent at 0, 1-2 and 3-16 beside the paper's (section 3.1)."""
     figure = new_figure(corpus.dataset, "PSPI, frame by frame", 3.0)
     each, groups = figure.subplots(1, 2, width_ratios=(1.25, 1))
-    levels = np.arange(facs.PSPI_MAXIMUM + 1)
-    counts = np.bincount(tables.labelled(corpus.frames)["pspi"].astype(int), minlength=len(levels))
-    each.bar(levels, counts, color=[THIS, *[PAIN] * facs.PSPI_MAXIMUM])
-    each.set(
-        xlabel="PSPI",
-        ylabel="frames (logarithmic)",
-        yscale="log",
-        title="each PSPI",
-        xticks=levels[::2],
-    )
+    pspi = tables.labelled(corpus.frames)["pspi"].astype(int)
+    counts = np.bincount(pspi, minlength=facs.PSPI_MAXIMUM + 1)
+    each.bar(range(len(counts)), counts, color=[THIS, *[PAIN] * facs.PSPI_MAXIMUM])
+    each.set(xlabel="PSPI", ylabel="frames (logarithmic)", yscale="log", title="each PSPI")
+    each.set_xticks(range(0, len(counts), 2))
     each.grid(axis="y")
     here, printed = tables.percent_by_pspi(corpus.frames), paper.PSPI_SHARES
-    for values, offset, colour, label in (
-        (here, -0.2, THIS, "this corpus"),
-        (printed, 0.2, PAPER, "the paper (UNBC-McMaster)"),
-    ):
-        bars = groups.bar(
-            np.arange(3) + offset, list(dict(values).values()), 0.38, color=colour, label=label
-        )
+    at, theirs = np.arange(len(here)), [printed[levels] for levels in here.index]
+    groups.bar(at - 0.2, here, 0.38, color=THIS, label="this corpus")
+    groups.bar(at + 0.2, theirs, 0.38, color=PAPER, label="the paper (UNBC-McMaster)")
+    for bars in groups.containers:
         groups.bar_label(bars, fmt="%.1f", padding=2, color=MUTED, fontsize=8)
     groups.set(xlabel="PSPI", ylabel="frames (%)", ylim=(0, 118), title="in three groups")
-    groups.set_xticks(range(3), printed)
+    groups.set_xticks(at, here.index)
     groups.legend(loc="upper right", fontsize=8, borderaxespad=0)
     return figure
 
@@ -87,21 +73,19 @@ def pspi_histogram(corpus) -> Figure:
 def pain_by_subject(corpus) -> Figure:
     """Per cent of each subject's frames with PSPI above 0, with the paper's overall value."""
     table = tables.pain_counts(corpus.frames)
-    figure = new_figure(corpus.dataset, "Pain by subject", 0.9 + 0.17 * len(table))
-    axes = figure.subplots()
+    axes = new_figure(corpus.dataset, "Pain by subject", 0.9 + 0.17 * len(table)).subplots()
+    overall = paper.PAIN_SHARE
     bars = axes.barh(table.index, table["percent"], color=PAIN, height=0.7)
     labels = [f"{row.percent:.0f} % of {row.frames}" for row in table.itertuples()]
     box = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
     axes.bar_label(bars, labels, padding=4, fontsize=7, color=MUTED, bbox=box)
-    overall = paper.PAIN_SHARE
-    label = f"paper, all frames: {overall:.1f} %"
-    axes.axvline(overall, color=PAPER, linestyle="--", zorder=0, label=label)
+    axes.axvline(overall, color=PAPER, ls="--", zorder=0, label=f"the paper, all: {overall:.1f} %")
     axes.set(xlabel="frames with PSPI above 0 (% of the subject's frames)", ylabel="subject")
     axes.margins(x=0.14, y=0.01)
     axes.tick_params(axis="y", labelsize=7.5, length=0)
     axes.invert_yaxis()
     axes.legend(loc="lower right")
-    return figure
+    return axes.figure
 
 
 @styled
@@ -113,60 +97,43 @@ def timeline(corpus, faces: int = 6) -> Figure:
     frames = tables.telling_sequence(corpus.frames)
     coded = [int(name[2:]) for name in frames if name.startswith("au") and (frames[name] > 0).any()]
     coded.sort(key=lambda au: (au not in facs.PSPI_AUS, au))
-    title = f"Sequence {frames['sequence'].iloc[0]}"
-    figure = new_figure(corpus.dataset, title, 3.35 + 0.19 * len(coded))
-    images, lines = figure.subfigures(2, 1, height_ratios=(1.25, 2.0 + 0.17 * len(coded)))
+    title, height = f"Sequence {frames['sequence'].iloc[0]}", 2.0 + 0.17 * len(coded)
+    figure = new_figure(corpus.dataset, title, 1.35 + height)
+    images, lines = figure.subfigures(2, 1, height_ratios=(1.25, height))
     usable = frames[frames["state"] == "ok"]
     chosen = usable.iloc[np.unique(np.linspace(0, len(usable) - 1, faces).round().astype(int))]
     row = images.subplots(1, len(chosen), squeeze=False)
     _show_frames(row, corpus, chosen, "{0.frame}: PSPI {0.pspi:.0f}")
     pspi, units = lines.subplots(2, 1, sharex=True, height_ratios=(1.6, 0.26 * len(coded)))
     pspi.fill_between(frames["frame"], frames["pspi"], step="mid", color=PAIN, alpha=0.25)
-    pspi.step(frames["frame"], frames["pspi"], where="mid", color=PAIN)
-    marks = {"color": "white", "markeredgecolor": PAIN, "clip_on": False}
-    pspi.plot(chosen["frame"], chosen["pspi"], "o", **marks)
+    pspi.plot(chosen["frame"], chosen["pspi"], "o", color=PAIN, mfc="white", clip_on=False)
     pspi.set(ylabel="PSPI", ylim=(0, None))
-    pspi.yaxis.set_major_locator(MaxNLocator(integer=True))
-    _draw_units(figure, units, frames, coded)
+    pspi.yaxis.get_major_locator().set_params(integer=True)
+    _draw_units(units, frames, coded)
     return figure
 
 
-def _draw_units(figure: Figure, axes: Axes, frames: pd.DataFrame, aus: list[int]) -> None:
-    """A row of coloured cells for each action unit; lids, open or closed, have the end colours."""
+def _draw_units(axes: Axes, frames: pd.DataFrame, aus: list[int]) -> None:
+    """A row of coloured cells for each action unit; closed lids have the darkest colour."""
     cells = np.array([frames[f"au{au}"] * (5 if au in facs.LID_AUS else 1) for au in aus])
-    first, last = frames["frame"].iloc[[0, -1]]
-    extent = (first - 0.5, last + 0.5, len(aus) - 0.5, -0.5)
-    colours = ListedColormap(matplotlib.colormaps["YlOrBr"](np.linspace(0.2, 1, 5)))
-    image = axes.imshow(
-        cells,
-        colours.with_extremes(under="#F1F2F4"),
-        aspect="auto",
-        interpolation="nearest",
-        extent=extent,
-        vmin=0.5,
-        vmax=5.5,
-    )
-    names = [f"AU{au}" + ("" if au in facs.PSPI_AUS else " *") for au in aus]
-    axes.set_yticks(range(len(aus)), names)
-    axes.set_xlabel("frame (* not part of PSPI)")
-    axes.spines[:].set_visible(False)
-    bar = figure.colorbar(image, ax=axes, ticks=range(1, 6), extend="min", label="intensity")
-    bar.ax.set_yticklabels([*"ABCD", "E, closed"])
+    mesh = axes.pcolormesh(frames["frame"], range(len(aus)), cells, cmap="YlOrBr", vmin=0, vmax=5)
+    axes.set_yticks(range(len(aus)), [f"AU{au}" + " *" * (au not in facs.PSPI_AUS) for au in aus])
+    axes.set(xlabel="frame (* not part of PSPI)", ylabel="action unit")
+    axes.invert_yaxis()
+    axes.figure.colorbar(mesh, ax=axes, label="intensity")
 
 
 @styled
 def agreement(corpus) -> Figure:
     """PSPI of the label files against PSPI recomputed from FACS."""
     counts = np.ma.masked_equal(tables.recomputed(corpus.frames).to_numpy(), 0)
-    figure = new_figure(corpus.dataset, "PSPI as labelled and as recomputed", 3.4)
-    axes = figure.subplots()
+    axes = new_figure(corpus.dataset, "PSPI as labelled and as recomputed", 3.4).subplots()
     norm = LogNorm(vmin=1, vmax=max(10, counts.max()))
     image = axes.imshow(counts, cmap="Blues", norm=norm, origin="lower", aspect="auto")
     axes.axline((0, 0), slope=1, color=PAPER, linewidth=0.6, linestyle="--")
     axes.set(xlabel="recomputed from FACS", ylabel="in the label file")
-    axes.set(xticks=range(0, 17, 4), yticks=range(0, 17, 4))
-    figure.colorbar(image, ax=axes, label="frames (logarithmic)")
-    return figure
+    axes.figure.colorbar(image, ax=axes, label="frames (logarithmic)")
+    return axes.figure
 
 
 @styled
@@ -177,14 +144,13 @@ def felt_pain(corpus) -> Figure:
         return sentence_instead(corpus.dataset, title, "This corpus does not say what people felt.")
     frames = tables.with_felt_pain(corpus)
     felt = frames.groupby(frames["pspi"].astype(int))["felt_pain"].agg(["size", "mean"])
-    figure = new_figure(corpus.dataset, title, 2.9)
-    axes = figure.subplots()
+    axes = new_figure(corpus.dataset, title, 2.9).subplots()
     bars = axes.bar(felt.index, 100, color="#DDE1E7", label="no pain felt")
     axes.bar_label(bars, [f"n={n}" for n in felt["size"]], padding=2, fontsize=7, color=MUTED)
     axes.bar(felt.index, 100 * felt["mean"], color=PAIN, label="pain felt")
     axes.set(xlabel="coded PSPI", ylabel="frames (%)", ylim=(0, 108), xticks=felt.index)
-    figure.legend(loc="outside lower right", ncols=2)
-    return figure
+    axes.figure.legend(loc="outside lower right", ncols=2)
+    return axes.figure
 
 
 @styled
@@ -194,11 +160,9 @@ def blink_lengths(corpus) -> Figure:
     if corpus.truth is None:
         return sentence_instead(corpus.dataset, title, "This corpus does not say what is a blink.")
     lengths = tables.blinks(corpus.truth).groupby("closed")["told"].agg(["size", "first"])
-    figure = new_figure(corpus.dataset, title, 2.7)
-    axes = figure.subplots()
+    axes = new_figure(corpus.dataset, title, 2.7).subplots()
     colours = [THIS if told else PAPER for told in lengths["first"]]
     bars = axes.bar(lengths.index, lengths["size"], color=colours)
     axes.bar_label(bars, fontsize=8, color=MUTED)
     axes.set(xlabel="frames with closed lids", ylabel="blinks", xticks=lengths.index)
-    axes.margins(y=0.12)
-    return figure
+    return axes.figure

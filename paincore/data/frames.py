@@ -36,9 +36,8 @@ FRAMES = pa.DataFrameSchema(
         "image": pa.Column(str, nullable=True),
         "landmarks": pa.Column(str, nullable=True),
         r"^au\d+$": pa.Column(float, pa.Check.in_range(0, 5), nullable=True, regex=True),
-        r"^pspi(_facs)?$": pa.Column(
-            float, pa.Check.in_range(0, PSPI_MAXIMUM), nullable=True, regex=True
-        ),
+        "pspi": pa.Column(float, pa.Check.in_range(0, PSPI_MAXIMUM), nullable=True),
+        "pspi_facs": pa.Column(float, nullable=True),
         "pspi_difference": pa.Column(float, nullable=True),
         "pain": pa.Column("boolean", nullable=True),
         **{label: pa.Column(float, nullable=True) for label in SEQUENCE_LABELS},
@@ -51,8 +50,8 @@ FRAMES = pa.DataFrameSchema(
 """Columns of the frames table, their types and bounds.
 
 `image` and `landmarks` are paths relative to the corpus folder, null where the file is missing.
-There is a column for each AU of `facs.AUS` and for any other that occurs: NaN where the FACS file
-is missing or bad, else 0 for an AU that it does not name. `pspi` is the label file's value,
+There is a column for each AU of `facs.AUS`: NaN where the FACS file is missing or bad, else 0 for
+an AU that it does not name. `pspi` is the label file's value,
 `pspi_facs` the same from the AUs, `pspi_difference` is `pspi` minus `pspi_facs`, and `pain` is
 whether `pspi` lies above the threshold.
 """

@@ -67,10 +67,7 @@ def _rows(content: bytes, width: int) -> list[list[float]]:
 
 
 def _finite(word: bytes) -> float:
-    try:
-        value = float(word)
-    except ValueError:
-        value = math.nan
+    value = float(word)
     if not math.isfinite(value):
-        raise ValueError(f"{word[:40].decode('ascii', 'replace')!r} is not a number")
+        raise ValueError(f"{value} is not finite")
     return value

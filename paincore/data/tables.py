@@ -44,8 +44,7 @@ def states_of_frames(corpus: Corpus) -> pd.DataFrame:
     cases = corpus.frames.groupby("state")["problem"].agg(["size", "first"])
     rows = [(state, STATES[state], *case) for state, case in cases.iterrows()]
     if corpus.ignored:
-        files = "files that belong to no frame"
-        rows.append(("ignored", files, len(corpus.ignored), corpus.ignored[0]))
+        rows.append(("ignored", "files of no frame", len(corpus.ignored), corpus.ignored[0]))
     table = pd.DataFrame(rows, columns=["state", "meaning", "count", "first case"])
     return table.sort_values("count", ascending=False, kind="stable", ignore_index=True)
 
@@ -72,10 +71,9 @@ def example_frames(frames: pd.DataFrame, count: int) -> pd.DataFrame:
     places = np.linspace(0, len(values) - 1, min(count, len(values))).round().astype(int)
     rows = []
     for number, value in enumerate(values[places]):
-        candidates = usable[usable["pspi"] == value]
-        subjects = candidates["subject"].unique()
-        one = candidates[candidates["subject"] == subjects[number % len(subjects)]]
-        rows.append(one.iloc[len(one) // 2])
+        by_subject = [own for _, own in usable[usable["pspi"] == value].groupby("subject")]
+        own = by_subject[number % len(by_subject)]
+        rows.append(own.iloc[len(own) // 2])
     return pd.DataFrame(rows, columns=usable.columns)
 
 
@@ -110,7 +108,7 @@ def blinks(truth: pd.DataFrame) -> pd.DataFrame:
 
 def frames_per_second(corpus: Corpus) -> float | None:
     """The rate that a synthetic corpus was made at; None for real videos, which do not tell it."""
-    generator = read_generator(corpus.root) if corpus.truth is not None else None
+    generator = read_generator(corpus.root)
     return generator and generator["fps"]
 
 
@@ -125,10 +123,8 @@ def data_findings(corpus: Corpus) -> Iterator[Finding]:
     if corpus.truth is not None:
         frames = with_felt_pain(corpus)
         pain, felt = frames["pain"].astype(bool), frames["felt_pain"]
-        question = "frames with PSPI above 0: pain was felt, against all"
-        yield _percent(question, felt[pain], frames[pain])
-        question = "frames with felt pain: PSPI is above 0, against all"
-        yield _percent(question, pain[felt], frames[felt])
+        yield _percent("PSPI above 0: pain was felt, against all", felt[pain], frames[pain])
+        yield _percent("felt pain: PSPI is above 0, against all", pain[felt], frames[felt])
         whole = blinks(corpus.truth)
         yield _percent("blinks that four frames can tell, against all", whole["told"], whole)
 

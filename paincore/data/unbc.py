@@ -54,8 +54,7 @@ class Listing:
 
     `folders` maps a tree to its folder relative to `root`; `files` maps (subject folder, sequence)
     to tree to frame numbers (sequence labels: 0); `ignored` has a sentence for each entry that the
-    layout does not explain; `stamp` is a SHA-256 over every file's name, size and times, and
-    `keeps_times` says whether the file system has times that tell a change.
+    layout does not explain; `stamp` is a SHA-256 over every file's name, size and times.
     """
 
     root: Path
@@ -63,14 +62,13 @@ class Listing:
     files: dict[tuple[str, str], dict[str, set[int]]] = field(default_factory=dict)
     ignored: list[str] = field(default_factory=list)
     stamp: str = ""
-    keeps_times: bool = True
 
 
 def list_corpus(root: Path) -> Listing:
     """List the files of a corpus in the UNBC layout, without opening any.
 
-    Raises CorpusError for a missing folder, a misnamed subject or sequence folder, two folders for
-    one subject, and a corpus without an image.
+    Raises CorpusError for a missing folder, a misnamed subject or sequence folder, and a corpus
+    without an image.
     """
     root = Path(root)
     if not root.is_dir():
@@ -81,7 +79,7 @@ def list_corpus(root: Path) -> Listing:
         for tree, folder in listing.folders.items():
             frame_file = FRAME_FILE + re.escape(SUFFIX.get(tree, ""))
             pattern = re.compile(frame_file if tree in SUFFIX else SEQUENCE_FILE, re.ASCII)
-            for path, entry in _files(f"{root}/{folder}"):
+            for path, entry in _files(f"{root}/{folder}", SUBJECT_FOLDER, SEQUENCE_FOLDER):
                 match = pattern.fullmatch(path)
                 if not match or not entry.is_file():
                     listing.ignored.append(f"{f'{folder}/{path}'!a} is no file of the layout")
@@ -90,88 +88,59 @@ def list_corpus(root: Path) -> Listing:
                 frames = listing.files.setdefault((subject, sequence), {}).setdefault(tree, set())
                 frames.add(int(frame or 0))
                 status = entry.stat()
-                times = times_of(status)
-                listing.keeps_times &= all(times)
+                times = status.st_mtime_ns, status.st_ctime_ns  # no program sets back the second
                 stamp.update(f"{folder}/{path} {status.st_size} {times}\n".encode())
     except OSError as error:
         raise CorpusError(f"{error.filename} cannot be listed: {error.strerror}.") from error
-    _check_subjects(listing)
+    if not any("image" in trees for trees in listing.files.values()):
+        raise CorpusError(f"{root} has no Images/042-ll042/ll042t1aaaff/ll042t1aaaff001.png, ...")
     listing.stamp = stamp.hexdigest()
     return listing
 
 
-def times_of(status: os.stat_result) -> tuple[int, int]:
-    """When a file was changed; no program can set back the second."""
-    return status.st_mtime_ns, status.st_ctime_ns
-
-
-def _files(
-    folder: str, inner: tuple[str, ...] = (SUBJECT_FOLDER, SEQUENCE_FOLDER)
-) -> Iterator[tuple[str, os.DirEntry]]:
-    """Entries of a tree below its folders of subjects and sequences, with their paths, sorted."""
+def _files(folder: str, *inner: str) -> Iterator[tuple[str, os.DirEntry]]:
+    """Entries of a tree below its folders, named as in `inner`, with their paths, sorted."""
     with os.scandir(folder) as found:
         entries = sorted(found, key=lambda entry: entry.name)
     for entry in entries:
         if not inner or entry.name.startswith(".") or not entry.is_dir():
             yield entry.name, entry
         elif re.fullmatch(inner[0], entry.name, re.ASCII):
-            for path, file in _files(entry.path, inner[1:]):
+            for path, file in _files(entry.path, *inner[1:]):
                 yield f"{entry.name}/{path}", file
         else:
             raise CorpusError(
-                f"{folder}: the folder {entry.name!a} is not named as in 042-ll042/ll042t1aaaff. "
-                "Rename it or move it out of the corpus."
+                f"{folder}: {entry.name!a} is not named as in 042-ll042/ll042t1aaaff. Rename it or "
+                "move it out of the corpus."
             )
 
 
 def _tree_folders(root: Path) -> dict[str, str]:
     """The folder of each tree, relative to the root; landmarks and sequence labels may lack."""
     frame_labels = _find_folder(root, "Frame_Labels")
-    found = {
-        "image": _find_folder(root, "Images"),
-        "pspi": _find_folder(frame_labels, "PSPI"),
-        "facs": _find_folder(frame_labels, "FACS"),
-        "landmarks": _find_folder(root, "AAM[a-z_ -]*", optional=True),
-    }
-    if ratings := _find_folder(root, "Sequence_Labels", optional=True):
-        found |= {label: _find_folder(ratings, label, optional=True) for label in SEQUENCE_LABELS}
+    ratings = _find_folder(root, "Sequence_Labels")
+    found = {"image": _find_folder(root, "Images"), "landmarks": _find_folder(root, "AAM[a-z_ -]*")}
+    found |= {tree: _find_folder(frame_labels, tree) for tree in PARSERS}
+    found |= {label: _find_folder(ratings, label) for label in SEQUENCE_LABELS}
+    if lacking := [tree for tree in MISSING if found[tree] is None]:
+        raise CorpusError(
+            f"{root}: no folder of {lacking[0]} files. data_root is the folder of a corpus in "
+            "UNBC-McMaster's layout, which holds Images, Frame_Labels/PSPI and Frame_Labels/FACS."
+        )
     return {tree: path.relative_to(root).as_posix() for tree, path in found.items() if path}
 
 
-def _find_folder(parent: Path, name: str, optional: bool = False) -> Path | None:
+def _find_folder(parent: Path | None, name: str) -> Path | None:
     """The folder of that name, a pattern, in any case; its double in it, if there is one."""
-    folders = sorted(path for path in parent.iterdir() if path.is_dir())
+    folders = sorted(path for path in parent.iterdir() if path.is_dir()) if parent else []
     found = [one for one in folders if re.fullmatch(name, one.name, re.IGNORECASE | re.ASCII)]
     if len(found) > 1:
         raise CorpusError(f"{parent} holds {found[0].name} and {found[1].name}. Keep one.")
-    if found:
-        double = _find_folder(found[0], name, optional=True)
-        if double and any(path.is_dir() and path != double for path in found[0].iterdir()):
-            raise CorpusError(f"{found[0]} holds {double.name} and other folders. Keep one level.")
-        return double or found[0]
-    if optional:
+    if not found:
         return None
-    raise CorpusError(
-        f"{parent}: no folder {name}. Expected a corpus in the layout of UNBC-McMaster: data_root "
-        "is the folder that holds Images, Frame_Labels/PSPI and Frame_Labels/FACS."
-    )
-
-
-def _subject(folder: str) -> str:
-    return folder.partition("-")[2]
-
-
-def _check_subjects(listing: Listing) -> None:
-    folders = {}
-    for folder, _ in listing.files:
-        other = folders.setdefault(_subject(folder), folder)
-        if other != folder:
-            raise CorpusError(f"{listing.root}: {other} and {folder} are one subject. Keep one.")
-    if not any("image" in trees for trees in listing.files.values()):
-        raise CorpusError(
-            f"{listing.root / listing.folders['image']}: no image, the corpus is empty. "
-            "Expected 042-ll042/ll042t1aaaff/ll042t1aaaff001.png and so on."
-        )
+    double = _find_folder(found[0], name)
+    others = [path for path in found[0].iterdir() if path.is_dir() and path != double]
+    return double if double and not others else found[0]
 
 
 def read_frames(listing: Listing) -> tuple[pd.DataFrame, list[str], dict[str, str]]:
@@ -191,15 +160,9 @@ def read_frames(listing: Listing) -> tuple[pd.DataFrame, list[str], dict[str, st
         for frame in range(1, last + 1):
             rows.append(shared | _read_frame(listing, folder, sequence, frame, digests))
     table = pd.DataFrame(rows).astype({"image": "str", "landmarks": "str", "pspi": float})
-    aus = [name for name in table if re.fullmatch(r"au\d+", name)]
-    coded = table[f"au{AUS[0]}"].notna()
-    table.loc[coded, aus] = table.loc[coded, aus].fillna(0)  # AUs beside `AUS`, seen elsewhere
     table = with_derived(table).sort_values(KEYS, ignore_index=True)
-    return (
-        FRAMES.validate(table),
-        problems,
-        {tree: sha.hexdigest() for tree, sha in digests.items()},
-    )
+    read = {tree: digest.hexdigest() for tree, digest in digests.items()}
+    return FRAMES.validate(table), problems, read
 
 
 def read_landmarks(root: Path, landmarks: str) -> np.ndarray:
@@ -223,7 +186,7 @@ def _read_sequence(listing: Listing, folder: str, sequence: str, problems: list[
             ratings[label] = value
         else:
             problems.append(f"{path} {reason}")
-    return {"subject": _subject(folder), "sequence": sequence, **ratings}
+    return {"subject": folder.partition("-")[2], "sequence": sequence, **ratings}
 
 
 def _read_frame(listing: Listing, folder: str, sequence: str, frame: int, digests: dict) -> dict:
@@ -243,7 +206,6 @@ def _read_frame(listing: Listing, folder: str, sequence: str, frame: int, digest
         if tree in digests and tree in paths:
             digests[tree].update(f"{stem} {values[tree]}\n".encode())
     coded = values.get("facs")
-    aus = dict.fromkeys(AUS, math.nan if coded is None else 0.0) | (coded or {})
     state = faults[0][0] if faults else "ok"
     return {
         "frame": frame,
@@ -252,7 +214,7 @@ def _read_frame(listing: Listing, folder: str, sequence: str, frame: int, digest
         "pspi": values.get("pspi"),
         "state": state if paths.keys() & MISSING.keys() else "missing_frame",
         "problem": "; ".join(sentence for _, sentence in faults),
-        **{f"au{au}": intensity for au, intensity in aus.items()},
+        **{f"au{au}": math.nan if coded is None else coded.get(au, 0.0) for au in AUS},
     }
 
 
@@ -280,8 +242,5 @@ def check_png(content: bytes) -> tuple[str, str]:
     if not content.startswith(PNG_START[: len(content)]):
         return "not_png", "does not begin like a PNG file"
     if not content.endswith(PNG_END):
-        return (
-            "truncated",
-            f"does not end as a PNG file does: it is cut short at {len(content)} bytes",
-        )
+        return "truncated", f"is cut short at {len(content)} bytes: it does not end as a PNG does"
     return "ok", ""

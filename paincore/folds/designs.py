@@ -16,14 +16,13 @@ import pandas as pd
 from sklearn.model_selection import StratifiedKFold
 
 from paincore import PaincoreError, paper
-from paincore.data.frames import KEYS
 from paincore.folds.even import FoldError, most_even_partition
 
 EXCHANGES = 2  # of two subjects each: the four that section 3.1 of the paper shuffles
 
 
 class LeakageError(PaincoreError):
-    """A fold that tests on a person or a frame it was trained on."""
+    """A fold that tests on a person it was trained on."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,9 +71,8 @@ def make_folds(
     for fold in folds:
         if frames["pain"].iloc[fold.train].nunique() < 2:
             raise FoldError(
-                f"fold {fold.number} of {design} would be trained on one class, the "
-                f"{len(fold.train)} frames of {_listed(fold.train_subjects(frames))}. Take another "
-                "design or more subjects."
+                f"fold {fold.number} of {design} would be trained on one class, the frames of "
+                f"{_listed(fold.train_subjects(frames))}: take another design or more subjects."
             )
     return folds
 
@@ -105,9 +103,9 @@ def published(counts: pd.DataFrame, seed: int) -> list[list[str]]:
     theirs, here = set(np.concatenate(paper.RELEASED_FOLDS)), set(counts.index)
     if here != theirs:
         raise FoldError(
-            "the published folds are lists of UNBC-McMaster's 25 subjects. Of these, "
-            f"{_listed(theirs - here)} have no usable frame here; {_listed(here - theirs)} are not "
-            "among them. Take the design balanced."
+            "the published folds are lists of UNBC-McMaster's 25 subjects: "
+            f"{_listed(theirs - here)} are missing here, {_listed(here - theirs)} are not in them. "
+            "Take the design balanced."
         )
     return [list(group) for group in paper.RELEASED_FOLDS]
 
@@ -196,29 +194,21 @@ DESIGNS: dict[str, Callable[[pd.DataFrame, int], list[list[str]]]] = {
 
 
 def check_leakage(frames: pd.DataFrame, fold: Fold, clips: np.ndarray | None = None) -> None:
-    """Raise LeakageError if a frame or a person is on both sides of a fold.
+    """Raise LeakageError if a person, and so any frame, is on both sides of a fold.
 
     `clips` int64 (M, F) are the samples of both sides, as rows of their frames. A clip is on the
     side of its last frame, whose label counts, and so is every frame that it shows.
     """
 
-    def shown(side: np.ndarray) -> np.ndarray:
-        return side if clips is None else np.union1d(side, clips[np.isin(clips[:, -1], side)])
+    def people(side: np.ndarray) -> set[str]:
+        if clips is not None:
+            side = np.union1d(side, clips[np.isin(clips[:, -1], side)])
+        return {*_names(frames, side)}
 
-    train, test = shown(fold.train), shown(fold.test)
-    name = f"fold {fold.number} of {fold.design}"
-    shared = np.intersect1d(train, test)
-    if len(shared):
-        frame = "{} {} {}".format(*frames[KEYS].iloc[shared[0]])
+    if both := people(fold.train) & people(fold.test):
         raise LeakageError(
-            f"{name} has {len(shared)} frames in both training and test, such as {frame}. "
-            "Make folds with make_folds and clips within one sequence."
-        )
-    people = {*_names(frames, train)} & {*_names(frames, test)}
-    if people:
-        raise LeakageError(
-            f"{name} is trained and tested on frames of the same people: {_listed(people)}. "
-            "Take a design that is made of people, such as balanced."
+            f"fold {fold.number} of {fold.design} is trained and tested on frames of the same "
+            f"people, {_listed(both)}: take a design that is made of people, such as balanced."
         )
 
 
@@ -238,8 +228,8 @@ def balance(frames: pd.DataFrame, folds: Sequence[Fold]) -> pd.DataFrame:
     """One row a fold, of its test part: `fold`, `subjects`, `frames`, `pain`, and `proportion`, the
     proportion of pain frames in per cent.
     """
-    counts = count_by_fold(frames, folds).assign(subjects=1).drop(columns="subject")
-    table = counts.groupby("fold", as_index=False).sum()[["fold", "subjects", "frames", "pain"]]
+    sums = {"subjects": ("subject", "size"), "frames": ("frames", "sum"), "pain": ("pain", "sum")}
+    table = count_by_fold(frames, folds).groupby("fold", as_index=False).agg(**sums)
     return table.assign(proportion=100 * table["pain"] / table["frames"])
 
 
@@ -256,15 +246,14 @@ def _names(frames: pd.DataFrame, rows: np.ndarray) -> list[str]:
 
 def _listed(names: Sequence[str] | set[str]) -> str:
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return ", ".join(sorted(names)[:5]) + more or "none"
+    return (", ".join(sorted(names)[:5]) or "none") + more
 
 
 def _check_equal(counts: pd.DataFrame) -> None:
     if len(counts) % paper.FOLDS:
         raise FoldError(
-            f"{len(counts)} subjects with usable, labelled frames ({_listed(counts.index)}) cannot "
-            f"be dealt equally to {paper.FOLDS} folds. Take the design leave_one_subject_out "
-            "(make book DESIGN=leave_one_subject_out), or leave subjects out."
+            f"{len(counts)} subjects cannot be dealt equally to {paper.FOLDS} folds: leave some "
+            "out, or take the design leave_one_subject_out (make book DESIGN=...)."
         )
 
 
@@ -274,12 +263,6 @@ def _named(counts: pd.DataFrame, folds: np.ndarray) -> list[list[str]]:
 
 
 def _random_tests(frames: pd.DataFrame, rows: np.ndarray, seed: int) -> list[np.ndarray]:
-    pain = frames["pain"].iloc[rows].to_numpy(bool)
-    fewest = min(pain.sum(), len(pain) - pain.sum())
-    if fewest < paper.FOLDS:
-        raise FoldError(
-            f"only {fewest} frames of one class: not one for each of {paper.FOLDS} random parts"
-        )
     state = int(np.random.default_rng([seed, *b"random_frames"]).integers(2**32))
-    split = StratifiedKFold(paper.FOLDS, shuffle=True, random_state=state).split(rows, pain)
-    return [rows[test] for _, test in split]
+    deal = StratifiedKFold(paper.FOLDS, shuffle=True, random_state=state)
+    return [rows[test] for _, test in deal.split(rows, frames["pain"].iloc[rows].to_numpy(bool))]

@@ -18,8 +18,8 @@ import numpy as np
 
 from paincore import PaincoreError
 
-MEASURES = {"pain frames": 1.0, "frames": 1.0, "proportion of pain": 0.001}
-"""Whose range over folds is minimised, the first first; the first limit above 0 that is tried."""
+STEPS = (1.0, 1.0, 0.001)
+"""First limit above 0 that is tried on the range of pain frames, of frames, of the proportion."""
 
 GROWTH = 1.5  # of a limit that no partition keeps
 ROUNDING = 1e-9  # of a proportion
@@ -38,26 +38,24 @@ def most_even_partition(frames: np.ndarray, pain: np.ndarray, folds: int) -> np.
 
     `frames` and `pain` int (S,) count each subject's. Returns int64 (folds, S / folds), each row
     sorted, and rows by their first subject; of several optima always the same one. Ranges of counts
-    are exact, of proportions within 1e-8. Raises FoldError with what is proven after `SECONDS`, and
-    for more subjects than can be listed.
+    are exact, of proportions within 1e-8. Raises FoldError where nothing is proven after `SECONDS`,
+    and for more subjects than can be listed.
     """
     size, one = len(frames) // folds, np.ones(len(frames))
     if comb(len(frames), size) > MOST_GROUPS:
-        raise FoldError(
-            f"{len(frames)} subjects form more than {MOST_GROUPS:,} groups of {size}, too many to "
-            "list. Take the design pair_and_shuffle."
-        )
+        raise FoldError(f"{len(frames)} subjects are too many: take the design pair_and_shuffle.")
     order = np.lexsort([-frames, -pain])
     groups = np.array(list(combinations(range(len(frames)), size)))
     ratios = np.array([[size * pain, size * frames, pain], [one, one, frames]])[:, :, order]
     limits, until = [], time.monotonic() + SECONDS
-    for step in MEASURES.values():
+    for step in STEPS:
         limits.append(0.0)
         search = _Search(groups, ratios[:, : len(limits)], folds, until)
         while not search.finds_within(limits):
             limits[-1] = max(GROWTH * limits[-1], limits[-1] + step)
         limits[-1] = search.range
-    return np.array(sorted(sorted(order[list(group)].tolist()) for group in search.partition()))
+    members = [[one for one in range(len(frames)) if group >> one & 1] for group in search.found]
+    return np.array(sorted(sorted(order[group].tolist()) for group in members))
 
 
 class _Search:
@@ -76,7 +74,7 @@ class _Search:
         alike = (ratios[0, :, :, None] == ratios[0, :, None]).all(0)
         twins = (np.tril(alike, -1) << np.arange(len(alike))).sum(1)
         self.before = np.bitwise_or.reduce(twins[groups], axis=1) & ~self.groups
-        self.folds, self.subjects, self.until, self.above = folds, len(alike), until, 0.0
+        self.folds, self.subjects, self.until = folds, len(alike), until
 
     def finds_within(self, limits: list[float]) -> bool:
         """Whether a partition keeps the limits; `found` has the smallest `range` in the last."""
@@ -85,13 +83,7 @@ class _Search:
         fits = (self._ranges(slice(None), self.total, *ends) <= self.limits[:, None]).all(0)
         self.places = [np.flatnonzero(fits & (self.first == one)) for one in range(self.subjects)]
         self._extend([], self.total, *ends)
-        if self.found is None:
-            self.above = limits[-1]
         return self.found is not None
-
-    def partition(self) -> list[list[int]]:
-        """The subjects of each group that was found."""
-        return [[one for one in range(self.subjects) if group >> one & 1] for group in self.found]
 
     def _ranges(self, places, left: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
         """The smallest ranges (M, n) of a partition with one of these groups beside those taken.
@@ -113,9 +105,7 @@ class _Search:
         """Try every partition with the groups `taken`; each one found tightens the last limit."""
         if time.monotonic() > self.until:
             raise FoldError(
-                f"the most even folds are not proven within {SECONDS} seconds: the smallest range "
-                f"of {[*MEASURES][len(self.limits) - 1]} is at least {self.above:g}, and the best "
-                f"found is {self.range:g}. Take the design pair_and_shuffle."
+                f"no optimum is proven within {SECONDS} seconds: take the design pair_and_shuffle."
             )
         free = 2**self.subjects - 1 - sum(taken)
         places = self.places[(free & -free).bit_length() - 1]

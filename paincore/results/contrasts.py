@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from paincore import paper
-from paincore.ablations.search import Ablation, best_of
+from paincore.ablations.search import Ablation, second_best_rate
 from paincore.data.frames import KEYS
 from paincore.statistics import bootstrap as statistics
 from paincore.statistics.contrast_tests import CorrectedT, corrected_t, holm
@@ -45,14 +45,8 @@ def counterparts(ablations: Mapping[str, Ablation], path: str) -> dict[str, Conf
     The first two have the best number of layers and the best rate of each model, ViViT-2 the second
     best rate; on the path "paper" all three are the paper's.
     """
-    vit, vivit = (ablations[model] for model in MODELS)
-    others = [trial for trial in vivit.step("rate") if trial.configuration != vivit.rate]
-    if path == "paper":
-        rate = paper.CHOSEN_SECOND["vivit"]["learning_rate"]
-        second = next(trial.configuration for trial in others if trial.value == rate)
-    else:
-        second = best_of(others, vivit.predictions)
-    return {"ViT-1": vit.rate, "ViViT-1": vivit.rate, "ViViT-2": second}
+    best = {f"{MODELS[model]}-1": one.kept["rate"] for model, one in ablations.items()}
+    return best | {"ViViT-2": second_best_rate(ablations["vivit"], path)}
 
 
 def predictions_by_view(study, configuration: Configuration) -> dict[str, Predictions]:
@@ -76,7 +70,7 @@ def planned_contrasts(
     ViT-1 and ViViT-1 are the best number of layers and the best rate of each model. `views` is
     `predictions_by_view` of ViT-1.
     """
-    best = {model: one.predictions.get(one.rate) for model, one in ablations.items()}
+    best = {model: one.predictions.get(one.kept["rate"]) for model, one in ablations.items()}
     frontal, crops = VIEWS
     planned = {
         "ViViT-1 − ViT-1": (best["vivit"], best["vit"]),
@@ -105,5 +99,5 @@ def answer(
             pooled = statistics.difference(one, other, resamples, "f1", len(planned))
             over_folds = corrected_t(pooled.folds, len(planned))
         found.append(Contrast(title, frames, pooled, over_folds, np.nan))
-    p = holm([one.over_folds.p if one.over_folds else np.nan for one in found])
+    p = holm(np.array([one.over_folds.p if one.over_folds else np.nan for one in found]))
     return [one._replace(holm=float(each)) for one, each in zip(found, p, strict=True)]

@@ -9,14 +9,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from paincore import paper
 from paincore.ablations.tables import FAILED_RUN
 from paincore.results.contrasts import Contrast, Predictions
 from paincore.results.tables import p_value
 from paincore.statistics.optimism import Optimism
-from paincore.style import MUTED, PAPER, THIS, draw_interval, new_figure, number, styled
+from paincore.style import MUTED, PAPER, THIS, draw_interval, new_figure, styled
 from paincore.training.configuration import MODELS
 from paincore.training.figures import compared
 
@@ -46,8 +45,9 @@ def _name_rows(axes: Axes, names: list[str]) -> None:
 
 @styled
 def contrasts_figure(corpus, contrasts: Sequence[Contrast]) -> Figure:
-    """The planned contrasts: differences of F1 by fold, their mean, and the pooled difference."""
-    figure = new_figure(corpus.dataset, "Six planned contrasts", 1.45 + 0.78 * len(contrasts))
+    """The planned contrasts: differences of F1 by fold (circles), their mean (square, with its
+    interval), and the pooled difference (diamond)."""
+    figure = new_figure(corpus.dataset, "Planned contrasts", 1.45 + 0.78 * len(contrasts))
     axes = figure.subplots()
     for row, one in enumerate(contrasts):
         beside = {"transform": axes.get_yaxis_transform(), "va": "center", "color": MUTED}
@@ -61,21 +61,14 @@ def contrasts_figure(corpus, contrasts: Sequence[Contrast]) -> Figure:
         draw_interval(axes, *one.pooled[:3], row + 0.26, MUTED)
         axes.text(1.01, row, f"p, Holm\n{p_value(one.holm)}", **beside)
     axes.axvline(0, color=MUTED, lw=1)
-    reach = 1.08 * max(np.abs(axes.get_xlim()))
-    axes.set(xlim=(-reach, reach), xlabel="difference of F1")
+    axes.set_xlabel("difference of F1")
     _name_rows(axes, [one.title.replace(" − ", "\n− ") for one in contrasts])
-    handles = [
-        Line2D([], [], color=THIS, ls="", marker="o", mfc="none", label="one fold"),
-        Line2D([], [], color=THIS, lw=2, marker="s", ms=5, label="mean over folds, tested"),
-        Line2D([], [], color=MUTED, lw=2, marker="D", ms=5, label="pooled over people"),
-    ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3)
     return figure
 
 
 @styled
 def optimism_figure(corpus, found: Mapping[str, Optimism]) -> Figure:
-    """How often each configuration is the best of a resample; apparent and corrected F1."""
+    """How often each configuration is the best of a resample."""
     count = max(len(one.shares) for one in found.values())
     figure = new_figure(corpus.dataset, "Choosing on the test folds", 1.75 + 0.26 * count)
     panels = figure.subplots(1, len(found), squeeze=False)[0]
@@ -84,7 +77,6 @@ def optimism_figure(corpus, found: Mapping[str, Optimism]) -> Figure:
         bars = axes.barh(range(len(one.shares)), 100 * one.shares, 0.72, color=colours)
         axes.bar_label(bars, fmt="%.0f", padding=3, color=MUTED)
         axes.set(xlim=(0, 110), xticks=(0, 50, 100), xlabel="chosen (% of resamples)")
-        scores = f"apparent {number(one.apparent)}, corrected {number(one.corrected)}"
-        axes.set_title(f"{MODELS[model]}\n{scores}")
+        axes.set_title(MODELS[model])
         _name_rows(axes, list(one.shares.index))
     return figure

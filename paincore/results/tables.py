@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from paincore import paper
-from paincore.ablations.search import Ablation, Nested
+from paincore.ablations.search import Ablation
 from paincore.ablations.tables import FAILED_RUN, finding_of, steps_of_epoch, with_interval
 from paincore.results.contrasts import Contrast, Predictions
 from paincore.statistics.contrast_tests import sd_factors
@@ -22,10 +22,7 @@ from paincore.training.tables import comparison_table
 
 
 def table_1(
-    study,
-    configurations: Mapping[str, Configuration],
-    arms: Mapping[str, Predictions],
-    resamples: pd.DataFrame,
+    study, configurations: Mapping, arms: Mapping[str, Predictions], resamples: pd.DataFrame
 ) -> pd.DataFrame:
     """The paper's Table 1, this run's counterpart below each row of its own, then baselines.
 
@@ -48,8 +45,7 @@ def table_1(
             made = {"registration": study.store.meta["backend"], "backbone": one.backbone}
             name = {"model": f"{row.name} ({settings_of(one)})"}
             rows.append(name | scores[row.name] | made | here)
-    baselines = [name for name in arms if name not in configurations]
-    rows += [{"model": name} | scores[name] | here for name in baselines]
+    rows += [{"model": name} | scores[name] | here for name in arms if name not in configurations]
     return pd.DataFrame(rows).fillna("-")
 
 
@@ -62,19 +58,14 @@ def contrasts_table(contrasts: Sequence[Contrast]) -> pd.DataFrame:
     """A row a contrast: both quantities, the adjusted p, and what its test could detect."""
     columns = ["frames", "F1, mean over folds", "p, Holm", "detectable", "F1, pooled over people"]
     rows = []
-    for one in contrasts:
+    for title, frames, pooled, folds, p in contrasts:
         cells = [FAILED_RUN] * len(columns)
-        if one.pooled is not None:
-            folds, pooled = one.over_folds, one.pooled
-            ends = [folds.detectable * factor for factor in sd_factors(folds.df)]
-            cells = (
-                f"{one.frames:,}",
-                with_interval(folds.mean, folds.low, folds.high),
-                p_value(one.holm),
-                f"{number(folds.detectable)} {bracket(*ends)}" if folds.detectable > 0 else "-",
-                with_interval(*pooled[:3]),
-            )
-        rows.append((one.title, *cells))
+        if pooled is not None:
+            low, high = (folds.detectable * factor for factor in sd_factors(folds.df))
+            detectable = f"{number(folds.detectable)} {bracket(low, high)}"
+            mean = with_interval(folds.mean, folds.low, folds.high)
+            cells = f"{frames:,}", mean, p_value(p), detectable, with_interval(*pooled[:3])
+        rows.append((title, *cells))
     return pd.DataFrame(rows, columns=["contrast", *columns])
 
 
@@ -87,17 +78,15 @@ def p_value(p: float) -> str:
 
 def clips_table(ablations: Mapping[str, Ablation]) -> pd.DataFrame:
     """In what the two sides of the contrast of clips differ."""
-    rows = {
-        f"{MODELS[model]}-1": {
-            "frames in a sample": CLIP_LENGTH[model],
-            "clip stride": one.rate.clip_stride,
-            "attention layers that train": one.rate.unfrozen_layers,
-            "learning rate": scientific(one.rate.learning_rate),
-            "optimiser steps a fold": steps_of_epoch(one),
-        }
-        for model, one in ablations.items()
-    }
-    return pd.DataFrame.from_dict(rows, "index").rename_axis("model").reset_index()
+    columns = ["model", "frames in a sample", "clip stride", "attention layers that train"]
+    columns += ["learning rate", "optimiser steps a fold"]
+    rows = []
+    for model, ablation in ablations.items():
+        one = ablation.kept["rate"]
+        settings = one.clip_stride, one.unfrozen_layers, scientific(one.learning_rate)
+        name, steps = f"{MODELS[model]}-1", steps_of_epoch(ablation)
+        rows.append((name, CLIP_LENGTH[model], *settings, steps))
+    return pd.DataFrame(rows, columns=columns)
 
 
 def optimism_of_choosing(
@@ -125,29 +114,12 @@ def optimism_table(found: Mapping[str, Optimism]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def nested_cost(ablations: Mapping[str, Ablation], folds: int, seeds: int) -> pd.DataFrame:
-    """How many trainings `choose_nested` makes of each model, and how long they take.
-
-    Each takes as long as the runs of the search did on average; inner trainings have fewer people,
-    so this is a little too much.
-    """
-    rows = []
-    for model, one in ablations.items():
-        trainings = folds * ((folds - 1) * len(one.trials) + 1) * seeds
-        runs = [run for group in one.runs.values() for run in group]
-        seconds = np.mean([run.seconds for run in runs])
-        minutes = f"{trainings * seconds / 60:,.0f}"
-        rows.append((MODELS[model], f"{trainings:,}", f"{seconds:.1f}", minutes))
-    columns = ["model", "trainings", "seconds each", "minutes, one at a time"]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def nested_table(found: Mapping[str, Nested], resamples: pd.DataFrame) -> pd.DataFrame:
-    """Scores of a choice without the tested fold, and what was chosen for each."""
-    arms = {MODELS[model]: one.predictions for model, one in found.items()}
+def nested_table(found: Mapping[str, tuple], resamples: pd.DataFrame) -> pd.DataFrame:
+    """Scores of what `choose_nested` found for each model, and what was chosen for each fold."""
+    arms = {MODELS[model]: predictions for model, (_, predictions) in found.items()}
     chosen = [
-        "; ".join(f"{fold}: {settings_of(each)}" for fold, each in one.chosen.items())
-        for one in found.values()
+        "; ".join(f"{fold}: {settings_of(one)}" for fold, one in by_fold.items())
+        for by_fold, _ in found.values()
     ]
     return comparison_table(arms, resamples).assign(**{"chosen for fold": chosen})
 
@@ -158,10 +130,9 @@ def results_findings(
     """The planned contrasts, and what choosing on the test folds added to each model."""
     findings = []
     for one in contrasts:
-        if t := one.over_folds:
-            findings.append(finding_of(one.title, t.mean, t.low, t.high))
-        else:
-            findings.append(Finding(one.title, FAILED_RUN, "undecided"))
+        t = one.over_folds
+        ends = (t.mean, t.low, t.high) if t else [np.nan] * 3  # a run failed
+        findings.append(finding_of(one.title, *ends))
     for model, one in optimisms.items():
         question = f"{MODELS[model]}, apparent − corrected F1 of the best"
         findings.append(finding_of(question, one.difference, one.low, one.high))

@@ -75,7 +75,11 @@ def bootstrap(predictions: pd.DataFrame, resamples: pd.DataFrame, score: str) ->
         raise StatisticsError(f"subject {min(strange)} is not resampled: resample all subjects.")
     weights, values = resamples.to_numpy(float), []
     for part in seeds_of(predictions):
-        won, of = add_up(count_hits(part, resamples.columns, score), weights, score)
+        hits = count_hits(part, resamples.columns, score)
+        if score == "auc":  # a pair weighs as much as both its subjects
+            won, of = np.einsum("kbs,bs->kb", weights @ hits, weights)
+        else:
+            won, of = hits @ weights.T
         both = hold_both(count_classes(part, resamples.columns), weights)
         values.append(np.divide(won, of, out=np.full(len(weights), np.nan), where=both))
     return np.mean(values, axis=0)
@@ -167,9 +171,8 @@ def count_hits(predictions: pd.DataFrame, subjects: pd.Index, score: str) -> np.
     pain, values = predictions["pain"].to_numpy(bool), predictions["probability"].to_numpy()
     if score == "f1":
         said = called_pain(values)
-        return np.array(
-            [np.bincount(at, of, count) for of in (2.0 * pain * said, 0.0 + pain + said)]
-        )
+        frames = 2.0 * pain * said, 0.0 + pain + said
+        return np.array([np.bincount(at, each, count) for each in frames])
     painful, painless = count_classes(predictions, subjects)
     won = np.zeros((count, count))
     for column in np.flatnonzero(painless):
@@ -177,10 +180,3 @@ def count_hits(predictions: pd.DataFrame, subjects: pd.Index, score: str) -> np.
         below, upto = (np.searchsorted(others, values[pain], side) for side in ("left", "right"))
         won[:, column] = np.bincount(at[pain], (below + upto) / 2, count)
     return np.array([won, np.outer(painful, painless)])
-
-
-def add_up(hits: np.ndarray, weights: np.ndarray, score: str) -> np.ndarray:
-    """`count_hits` (..., S) or (..., S, S) added up in each resample, weights (B, S): (..., B)."""
-    if score == "f1":
-        return hits @ weights.T
-    return np.einsum("...bs,bs->...b", weights @ hits, weights)

@@ -5,7 +5,6 @@ difference is the true difference that a test finds with the probability `POWER`
 as they do here.
 """
 
-from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -13,15 +12,14 @@ import numpy as np
 from scipy import stats
 from scipy.optimize import brentq
 
-from paincore.statistics.bootstrap import TAIL, StatisticsError
+from paincore.statistics.bootstrap import TAIL
 
 POWER = 0.8
 
 
 class CorrectedT(NamedTuple):
     """A corrected resampled t test: `mean` difference over folds, its standard error `se`, degrees
-    of freedom, t, two-sided p, the ends of the interval, the `detectable` difference, and the
-    number of folds without a difference."""
+    of freedom, t, two-sided p, the ends of the interval, and the `detectable` difference."""
 
     mean: float
     se: float
@@ -31,7 +29,6 @@ class CorrectedT(NamedTuple):
     low: float
     high: float
     detectable: float
-    left_out: int
 
 
 def corrected_t(differences: np.ndarray, tests: int = 1) -> CorrectedT:
@@ -48,17 +45,16 @@ def corrected_t(differences: np.ndarray, tests: int = 1) -> CorrectedT:
     """
     values = np.asarray(differences, np.float64)
     defined = values[~np.isnan(values)]
-    folds, count = len(values), len(defined)
+    count = len(defined)
     mean = float(defined.mean()) if count else float("nan")
     if count < 2:
-        return CorrectedT(mean, *[float("nan")] * 7, left_out=folds - count)
-    se = float(defined.std(ddof=1) * np.sqrt(1 / count + 1 / (folds - 1)))
+        return CorrectedT(mean, *[float("nan")] * 7)
+    se = float(defined.std(ddof=1) * np.sqrt(1 / count + 1 / (len(values) - 1)))
     t = mean / se if se else float(np.copysign(np.inf, mean) if mean else 0.0)
     p = float(2 * stats.t.sf(abs(t), count - 1))
     reach = float(stats.t.isf(TAIL / tests, count - 1) * se)
     detectable = _noncentrality(count - 1, TAIL / tests) * se
-    ends = mean - reach, mean + reach
-    return CorrectedT(mean, se, count - 1, t, p, *ends, detectable, folds - count)
+    return CorrectedT(mean, se, count - 1, t, p, mean - reach, mean + reach, detectable)
 
 
 @lru_cache
@@ -81,16 +77,12 @@ def sd_factors(df: int) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def holm(p: Sequence[float]) -> np.ndarray:
-    """Adjusted p of a family of tests, float64, in the order given.
+def holm(p: np.ndarray) -> np.ndarray:
+    """Adjusted p of a family of tests, from their p, float64 (N,), in the same order.
 
-    A test that could not be made (NaN) stays NaN and counts as one of the family. Raises
-    StatisticsError for values outside 0 to 1. Holm 1979, "A simple sequentially rejective multiple
-    test procedure".
+    A test that could not be made (NaN) stays NaN and counts as one of the family. Holm 1979, "A
+    simple sequentially rejective multiple test procedure".
     """
-    p = np.asarray(p, np.float64)
-    if ((p < 0) | (p > 1)).any():
-        raise StatisticsError(f"a p lies from 0 to 1; these are {p.tolist()}")
     order = np.argsort(p)  # NaN last
     stepped = (len(p) - np.arange(len(p))) * p[order]
     return np.maximum.accumulate(stepped).clip(max=1)[np.argsort(order)]

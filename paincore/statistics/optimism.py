@@ -10,21 +10,14 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from paincore.statistics.bootstrap import (
-    TAIL,
-    StatisticsError,
-    add_up,
-    count_classes,
-    count_hits,
-    hold_both,
-)
+from paincore.statistics import bootstrap
 from paincore.statistics.scores import seeds_of
 
 
 class Optimism(NamedTuple):
-    """What choosing the best of some candidates adds to its score.
+    """What choosing the best of some candidates adds to its F1.
 
-    `chosen` is the candidate, `apparent` its score, `corrected` what people who had no part in a
+    `chosen` is the candidate, `apparent` its F1, `corrected` what people who had no part in a
     choice give, `difference` the former minus the latter, `low` and `high` the ends of its
     interval, `shares` the proportion of resamples in which each candidate was chosen, from 0 to 1.
     """
@@ -38,15 +31,13 @@ class Optimism(NamedTuple):
     shares: pd.Series
 
 
-def optimism(
-    candidates: dict[str, pd.DataFrame], resamples: pd.DataFrame, score: str = "f1"
-) -> Optimism:
-    """The optimism of reporting the best of `candidates` on the people that it was chosen on.
+def optimism(candidates: dict[str, pd.DataFrame], resamples: pd.DataFrame) -> Optimism:
+    """The optimism of reporting the F1 of the best of `candidates` on the people of the choice.
 
-    Apparent is the pooled score of the candidate for which it is highest (the first of equals). The
+    Apparent is the pooled F1 of the candidate for which it is highest (the first of equals). The
     choice is repeated in each resample by the same rule and scored on the people who are not in
     it. Hits of a person are averaged over the resamples without this person, each with its own
-    choice, and only then made a score (as in Efron & Tibshirani 1997): F1 is a ratio, and its mean
+    choice, and only then made an F1 (as in Efron & Tibshirani 1997): F1 is a ratio, and its mean
     over the few people outside each resample is lower than that of all people, by 0.01 in
     simulations, without any choice. So a single candidate has no optimism. A choice on a resample
     is a little poorer than one on all people, so `corrected` is rather too low than too high.
@@ -58,62 +49,51 @@ def optimism(
     three people with a class, and too few resamples.
     """
     people = pd.Index(sorted({name for one in candidates.values() for name in one["subject"]}))
-    if strange := {*people} - {*resamples}:
-        raise StatisticsError(f"subject {min(strange)} is not resampled: resample all subjects.")
-    weights = resamples[people].to_numpy(float)
-    seeds = {name: seeds_of(one) for name, one in candidates.items()}
-    first = next(iter(seeds))
-    classes = count_classes(seeds[first][0], people)
-    for name, parts in seeds.items():
-        same = (np.array_equal(count_classes(part, people), classes) for part in parts)
-        if len(parts) != len(seeds[first]) or not all(same):
-            raise StatisticsError(
-                f"{name} is not tested on the same frames with as many seeds as {first}: choose "
-                "among candidates that are."
-            )
+    seeds = [seeds_of(one) for one in candidates.values()]
+    counts = [[bootstrap.count_classes(part, people) for part in parts] for parts in seeds]
+    classes = counts[0][0]
+    if not all(np.array_equal(each, [classes] * len(counts[0])) for each in counts):
+        raise bootstrap.StatisticsError("choose among candidates of the same frames and seeds.")
     if (classes > 0).sum(axis=1).min() < 3:
-        raise StatisticsError(
-            "fewer than three people have one of the classes: take more subjects."
-        )
-    hits = np.array([[count_hits(one, people, score) for one in parts] for parts in seeds.values()])
-    best, apparent, corrected, chosen = _choose(hits, classes, weights, score)
+        raise bootstrap.StatisticsError("fewer than three people have a class: take more subjects.")
+    hits = np.array(
+        [[bootstrap.count_hits(part, people, "f1") for part in parts] for parts in seeds]
+    )
+    weights = resamples[people].to_numpy(float)
+    best, apparent, corrected, chosen = _choose(hits, classes, weights)
     optimisms = []
     for kept in ~np.eye(len(people), dtype=bool):  # the jackknife
-        mask = kept if score == "f1" else np.outer(kept, kept)
-        _, without, corrected_without, _ = _choose(hits * mask, classes * kept, weights, score)
+        _, without, corrected_without, _ = _choose(hits * kept, classes * kept, weights)
         optimisms.append(without - corrected_without)
     error = np.sqrt((len(people) - 1) * np.var(optimisms))
-    reach = float(stats.t.isf(TAIL, len(people) - 1) * error)
+    reach = float(stats.t.isf(bootstrap.TAIL, len(people) - 1) * error)
     found, shares = apparent - corrected, pd.Series(chosen, [*candidates], name="share")
-    return Optimism(
-        shares.index[best], apparent, corrected, found, found - reach, found + reach, shares
-    )
+    ends = found - reach, found + reach
+    return Optimism(shares.index[best], apparent, corrected, found, *ends, shares)
 
 
 def _choose(
-    hits: np.ndarray, classes: np.ndarray, weights: np.ndarray, score: str
+    hits: np.ndarray, classes: np.ndarray, weights: np.ndarray
 ) -> tuple[int, float, float, np.ndarray]:
-    """The best candidate, its score, the corrected score, and how often each is chosen.
+    """The best candidate, its F1, the corrected F1, and how often each is chosen.
 
-    `hits` (C, J, 2, ...) are of C candidates and J seeds, `classes` (2, S), `weights` (B, S).
+    `hits` (C, J, 2, S) are of C candidates and J seeds, `classes` (2, S), `weights` (B, S).
     """
 
     def scores(weights: np.ndarray) -> np.ndarray:  # (C, B)
-        won, of = np.moveaxis(add_up(hits, weights, score), 2, 0)
+        won, of = np.moveaxis(hits @ weights.T, 2, 0)
         # Rounded, so that of equals the first is taken, whatever order the sums went in.
         return (won / of).mean(axis=1).round(12)
 
     on_all = scores(np.ones((1, weights.shape[1])))[:, 0]
-    weights = weights[hold_both(classes, weights)]
+    weights = weights[bootstrap.hold_both(classes, weights)]
     chosen = scores(weights).argmax(axis=0) == np.arange(len(hits))[:, None]
-    outside = [(weights[which] == 0).astype(float) for which in chosen]
-    often = np.array([one.sum(axis=0) if score == "f1" else one.T @ one for one in outside])
-    if not often.sum(axis=0).all():
-        raise StatisticsError(
-            f"{len(weights)} resamples do not leave out everybody (for AUC, each two people) once: "
-            "take more."
+    often = chosen @ (weights == 0).astype(float)  # and this person left out: (C, S)
+    if not often.any(axis=0).all():
+        raise bootstrap.StatisticsError(
+            f"{len(weights)} resamples do not leave out everybody once: take more."
         )
-    averaged = np.einsum("c...,cjk...->kj...", often / often.sum(axis=0), hits)
-    won, of = averaged.reshape(*averaged.shape[:2], -1).sum(axis=2)
+    averaged = np.einsum("cs,cjks->kjs", often / often.sum(axis=0), hits)
+    won, of = averaged.sum(axis=2)
     best = int(on_all.argmax())
     return best, float(on_all[best]), float((won / of).mean()), chosen.mean(axis=1)

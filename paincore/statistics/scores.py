@@ -58,15 +58,13 @@ def score(pain: np.ndarray, probability: np.ndarray, threshold: float = 0.5) -> 
     """
     pain, probability = np.asarray(pain, bool), np.asarray(probability, np.float64)
     if pain.shape != probability.shape or pain.ndim != 1 or not len(pain):
-        raise MetricError(
-            f"labels {pain.shape} and probabilities {probability.shape} are not of one length, of "
-            "at least one frame: score the labels of the predicted frames."
-        )
+        shapes = f"labels {pain.shape} and probabilities {probability.shape}"
+        raise MetricError(f"{shapes} are not of one length, of at least one frame.")
     wrong = probability[~((probability >= 0) & (probability <= 1))]
     if len(wrong):
         raise MetricError(
-            f"{len(wrong)} of {len(probability)} probabilities lie outside 0 to 1, the first is "
-            f"{wrong[0]}: a model whose loss was not finite, or logits in place of probabilities."
+            f"{len(wrong)} of {len(probability)} probabilities lie outside 0 to 1, such as "
+            f"{wrong[0]}: the loss was not finite, or these are logits."
         )
     said = called_pain(probability, threshold)
     tn, fp, fn, tp = np.bincount(2 * pain + said, minlength=4).tolist()
@@ -96,18 +94,14 @@ def calibration(pain: np.ndarray, probability: np.ndarray) -> tuple[float, float
     """
     offset = logit(np.clip(probability, CLIP, 1 - CLIP))
     painful, painless = offset[pain], offset[~pain]
-    if not len(painful) or not len(painless):
-        return math.nan, math.nan
-    if painful.min() >= painless.max() or painless.min() >= painful.max():
+    one_class = not len(painful) or not len(painless)
+    if one_class or painful.min() >= painless.max() or painless.min() >= painful.max():
         return math.nan, math.nan  # no finite slope is best
     free = LogisticRegression(C=np.inf, solver="newton-cholesky", tol=1e-8, max_iter=1000)
     slope = free.fit(offset[:, None], pain).coef_[0, 0]
-    middle = logit(pain.mean())
-    intercept = brentq(
-        lambda a: expit(a + offset).mean() - pain.mean(),
-        middle - offset.max() - 1e-9,
-        middle - offset.min() + 1e-9,
-    )
+    ends = np.array([offset.max() + 1e-9, offset.min() - 1e-9])
+    moved = logit(pain.mean()) - ends
+    intercept = brentq(lambda a: expit(a + offset).mean() - pain.mean(), *moved)
     return float(slope), float(intercept)
 
 
@@ -118,13 +112,13 @@ def seeds_of(predictions: pd.DataFrame) -> list[pd.DataFrame]:
     return [group for _, group in predictions.groupby("seed")]
 
 
-def fold_scores(predictions: pd.DataFrame, column: str = "probability") -> pd.DataFrame:
+def fold_scores(predictions: pd.DataFrame) -> pd.DataFrame:
     """`score` of each fold, averaged over seeds: one row a fold, its number in the column `fold`.
 
-    `predictions` has the columns `PREDICTIONS`; `column` is the probability that is scored.
+    `predictions` has the columns `PREDICTIONS`.
     """
     rows = [
-        {"fold": fold} | score(group["pain"], group[column])
+        {"fold": fold} | score(group["pain"], group["probability"])
         for part in seeds_of(predictions)
         for fold, group in part.groupby("fold")
     ]
@@ -134,35 +128,28 @@ def fold_scores(predictions: pd.DataFrame, column: str = "probability") -> pd.Da
 def pooled_scores(predictions: pd.DataFrame, column: str = "probability") -> pd.Series:
     """`score` of the predictions of all folds as one set, averaged over seeds.
 
-    Raises MetricError if a seed predicts a frame twice, as two runs of one fold do.
+    `column` is the probability that is scored, "probability" or "corrected". Raises MetricError
+    if a seed predicts a frame twice, as two runs of one fold do.
     """
     rows = []
     for part in seeds_of(predictions):
-        twice = part[part.duplicated([*KEYS])]
+        twice = part[part.duplicated(KEYS)]
         if len(twice):
-            raise MetricError(
-                f"{len(twice)} frames are predicted more than once, the first is "
-                f"{twice['sequence'].iloc[0]} {twice['frame'].iloc[0]}: pool one run of each fold."
-            )
+            frame = "{} {} {}".format(*twice[KEYS].iloc[0])
+            raise MetricError(f"{frame} is predicted more than once: pool one run of each fold.")
         rows.append(score(part["pain"], part[column]))
     return pd.DataFrame(rows).mean()
 
 
-def prior_corrected(
-    probability: np.ndarray, prevalence: float, trained_at: float = 0.5
-) -> np.ndarray:
-    """Probabilities as they would be for the true prevalence of pain, float64 of the same shape.
+def prior_corrected(probability: np.ndarray, prevalence: float) -> np.ndarray:
+    """Probabilities of balanced training as they would be for the true prevalence of pain, float64.
 
-    `prevalence` is the proportion of pain among the training folds' frames, `trained_at` that among
-    the training samples, one half where training is balanced. The odds are
-    multiplied by the ratio of both priors' odds (Bayes; Saerens et al. 2002, equation 2.4). Raises
-    MetricError for proportions outside 0 to 1.
+    `prevalence` is the proportion of pain among the training folds' frames. The odds, learnt where
+    half of the samples are pain, are multiplied by its odds (Bayes; Saerens et al. 2002, equation
+    2.4). Raises MetricError for a proportion that leaves a class empty.
     """
-    if not (0 < prevalence < 1 and 0 < trained_at < 1):
-        raise MetricError(
-            f"a proportion of pain of {prevalence} or {trained_at} leaves a class empty"
-        )
+    if not 0 < prevalence < 1:
+        raise MetricError(f"a proportion of pain of {prevalence} leaves a class empty")
     probability = np.asarray(probability, np.float64)
-    painful = probability * prevalence / trained_at
-    painless = (1 - probability) * (1 - prevalence) / (1 - trained_at)
+    painful, painless = probability * prevalence, (1 - probability) * (1 - prevalence)
     return painful / (painful + painless)

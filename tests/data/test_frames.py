@@ -1,6 +1,6 @@
 import pandas as pd
 import pytest
-from pandera.errors import SchemaError, SchemaErrors
+from pandera.errors import SchemaError
 
 from paincore.data.frames import FRAMES, with_derived
 from paincore.data.unbc import list_corpus, read_frames
@@ -21,13 +21,7 @@ def test_the_table_takes_no_value_outside_its_bounds(frames, column, value):
         FRAMES.validate(frames)
 
 
-def test_the_table_takes_no_column_that_is_not_defined(frames):
-    with pytest.raises(SchemaErrors, match="age"):
-        FRAMES.validate(frames.assign(age=40))
-
-
 def test_pain_is_pspi_above_the_threshold_and_unknown_where_pspi_is(frames):
     frames.loc[0, "pspi"] = float("nan")
     assert with_derived(frames)["pain"].isna().to_list() == [True] + [False] * 11
-    assert with_derived(frames, threshold=4)["pain"].sum() == 1
     assert frames["pain"].sum() == 2  # the table that was given is left alone

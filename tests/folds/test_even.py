@@ -78,12 +78,12 @@ def test_many_optima_are_no_long_search_and_the_same_one_is_found():
     assert (found == most_even_partition(np.full(25, 12), pain, 5)).all()
 
 
-def test_a_search_that_is_stopped_is_an_error_that_says_what_is_proven(monkeypatch):
+def test_a_search_that_is_stopped_is_an_error(monkeypatch):
     monkeypatch.setattr(even, "SECONDS", 0)
-    with pytest.raises(FoldError, match=r"not proven within 0 seconds.* at least 0"):
+    with pytest.raises(FoldError, match="no optimum is proven within 0 seconds"):
         most_even_partition(np.full(20, 9), np.arange(20), 5)
 
 
 def test_more_subjects_than_can_be_listed_are_refused_with_another_design():
-    with pytest.raises(FoldError, match=r"40 subjects form more than .* pair_and_shuffle"):
+    with pytest.raises(FoldError, match=r"40 subjects are too many.* pair_and_shuffle"):
         most_even_partition(np.full(40, 9), np.full(40, 3), 5)

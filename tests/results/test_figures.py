@@ -8,8 +8,7 @@ from paincore.manifest import dataset_named
 from paincore.results import figures
 from paincore.results.contrasts import answer
 from paincore.statistics.bootstrap import fold_values, pooled_value, resample_subjects
-from paincore.style import PAPER
-from tests.helpers.drawn import assert_on_canvas
+from tests.helpers.drawn import assert_on_canvas, texts
 from tests.helpers.predicted import predictions
 from tests.results.test_tables import LUCK, MISSING
 
@@ -25,14 +24,10 @@ DRAWN = {
 }
 
 
-def points(axes, marker: str) -> dict[float, list[float]]:
+def points(axes, marker: str) -> dict[int, list[float]]:
     """The x of every marker of a kind, by row."""
-    found: dict[float, list[float]] = {}
-    for line in axes.lines:
-        if line.get_marker() == marker:
-            for x, y in zip(line.get_xdata(), line.get_ydata(), strict=True):
-                found.setdefault(round(y), []).append(float(x))
-    return found
+    lines = [line for line in axes.lines if line.get_marker() == marker]
+    return {round(line.get_ydata()[0]): [*line.get_xdata()] for line in lines}
 
 
 @pytest.mark.parametrize("name", DRAWN)
@@ -41,7 +36,7 @@ def test_each_figure_lies_on_its_canvas_and_says_what_its_corpus_is(name):
         figure = DRAWN[name](corpus)
         assert_on_canvas(figure)
         assert all(axes.get_xlabel() for axes in figure.axes)
-        assert ("synthetic corpus" in [text.get_text() for text in figure.texts]) == tagged
+        assert ("synthetic corpus" in texts(figure)) == tagged
 
 
 @pytest.mark.parametrize(("panel", "score"), [(0, "f1"), (1, "auc")])
@@ -52,9 +47,6 @@ def test_the_papers_means_stand_in_the_rows_of_their_counterparts(panel, score):
     assert points(axes, "D")[0] == [pooled_value(GOOD, score)]
     np.testing.assert_allclose(points(axes, "o")[0], fold_values(GOOD, score))
     assert len(points(axes, "D")) == 3  # ViViT-2 failed
-    bars = [line for line in axes.lines if line.get_color() == PAPER and len(line.get_xdata()) == 2]
-    width = 2 * 0.15 if score == "f1" else 0  # the sd of AUC is not printed
-    assert np.ptp(bars[0].get_xdata()) == pytest.approx(width)
 
 
 def test_a_contrast_shows_its_folds_both_quantities_and_the_adjusted_p():
@@ -62,8 +54,6 @@ def test_a_contrast_shows_its_folds_both_quantities_and_the_adjusted_p():
     np.testing.assert_allclose(points(axes, "o")[0], ANSWERED.pooled.folds)
     assert points(axes, "s") == {0: [ANSWERED.over_folds.mean]}
     assert points(axes, "D") == {0: [ANSWERED.pooled.pooled]}
-    low, high = axes.get_xlim()
-    assert low == -high
     assert len(axes.texts) == 2  # its p, and that the other failed
 
 

@@ -5,18 +5,16 @@ import pandas as pd
 import pytest
 
 from paincore import paper
-from paincore.ablations.search import Nested, choose_nested
 from paincore.ablations.tables import FAILED_RUN
 from paincore.folds.designs import Fold
 from paincore.results import tables
-from paincore.results.contrasts import Contrast, answer
+from paincore.results.contrasts import Contrast
 from paincore.statistics.bootstrap import Difference, resample_subjects
 from paincore.statistics.contrast_tests import CorrectedT
-from paincore.statistics.optimism import Optimism, optimism
+from paincore.statistics.optimism import Optimism
 from paincore.style import MINUS
 from paincore.training.configuration import configure
-from tests.helpers.predicted import predictions
-from tests.helpers.searched import MadeUp, folds_of, peak, search
+from tests.helpers.searched import peak, search
 
 CHOSEN = {
     "ViT-1": configure(unfrozen_layers=4, learning_rate=2e-3),
@@ -30,28 +28,22 @@ MISSING = Contrast("missing", 0, None, None, np.nan)
 
 def known() -> pd.DataFrame:
     """Two folds of two people: F1 is 1 in the first and 1/2 in the second."""
-    rows = [
-        (fold, f"{subject}{fold}", "q", frame, frame <= 2, 0.9 if said else 0.2)
-        for fold, calls in ((1, [1, 1, 0, 0]), (2, [1, 0, 1, 0]))
-        for subject in "ab"
-        for frame, said in enumerate(calls, start=1)
-    ]
-    columns = ["fold", "subject", "sequence", "frame", "pain", "probability"]
-    return pd.DataFrame(rows, columns=columns)
+    fold, subject, frame = np.array(list(np.ndindex(2, 2, 4))).T
+    said = np.array([[1, 1, 0, 0], [1, 0, 1, 0]])[fold, frame]
+    table = pd.DataFrame({"fold": fold + 1, "subject": np.char.mod("s%d", 2 * fold + subject)})
+    return table.assign(sequence="q", frame=frame, pain=frame < 2, probability=0.2 + 0.7 * said)
 
 
 @pytest.fixture
 def table() -> pd.DataFrame:
-    rows = np.arange(4)
+    rows, frames = np.arange(4), pd.DataFrame({"subject": [*"aabc"]})
+    folds = [Fold("pair_and_shuffle", k, rows, rows[k - 1 :: 2]) for k in (1, 2)]
     study = SimpleNamespace(
         corpus=SimpleNamespace(label="made up"),
         profile=SimpleNamespace(name="smoke"),
-        store=SimpleNamespace(
-            frames=pd.DataFrame({"subject": [*"aabc"]}), meta={"backend": "landmarker"}
-        ),
-        folds=[Fold("pair_and_shuffle", k, rows[s], rows[t])
-               for k, s, t in ((1, slice(2, 4), slice(2)), (2, slice(2), slice(2, 4)))],
-    )  # fmt: skip
+        store=SimpleNamespace(frames=frames, meta={"backend": "landmarker"}),
+        folds=folds,
+    )
     arms = {"ViT-1": known(), "ViViT-1": known(), "ViViT-2": None}
     arms["always pain"] = known().assign(probability=1.0)
     return tables.table_1(study, CHOSEN, arms, resample_subjects(known(), count=200))
@@ -60,16 +52,12 @@ def table() -> pd.DataFrame:
 def test_the_papers_rows_say_what_it_prints_and_what_it_does_not(table):
     theirs = table[table["data"].str.contains("the paper")].set_index("model")
     assert [row.name for row in paper.TABLE_1] == [name.split(" (")[0] for name in theirs.index]
-    assert theirs["F1, folds"].tolist() == [
-        "0.46 ± 0.18", "0.47 ± 0.20", "-", "-", "0.55 ± 0.15", "0.55 ± 0.13", "0.49 ± 0.04",
-    ]  # fmt: skip
+    scores = ["0.46 ± 0.18", "0.47 ± 0.20", "-", "-", "0.55 ± 0.15", "0.55 ± 0.13", "0.49 ± 0.04"]
+    assert theirs["F1, folds"].tolist() == scores
     vit = theirs.loc["ViT-1 (12 layers, 2e-5)"]
     assert vit["AUC, folds"] == "0.88, ± not printed"
     assert vit["F1, pooled"] == vit["AUC, pooled"] == "not printed"
     assert theirs["protocol"].iloc[:4].str.startswith("not comparable until verified").all()
-    for name, settings in (("ViViT-1", paper.CHOSEN), ("ViViT-2", paper.CHOSEN_SECOND)):
-        one = configure(model="vivit", **settings["vivit"])
-        assert f"{name} ({tables.settings_of(one)})" in theirs.index
 
 
 def test_this_runs_rows_stand_below_their_counterparts_and_say_how_they_were_made(table):
@@ -94,7 +82,7 @@ def test_this_runs_rows_stand_below_their_counterparts_and_say_how_they_were_mad
 def contrast(mean: float, p: float) -> Contrast:
     low, high = mean - 0.02, mean + 0.02
     found = Difference(mean / 2, low, high, np.array([mean, mean / 2]))
-    test = CorrectedT(mean, 0.01, 4, mean / 0.01, p / 6, low, high, 0.14, 0)
+    test = CorrectedT(mean, 0.01, 4, mean / 0.01, p / 6, low, high, 0.14)
     return Contrast("one", 1234, found, test, p)
 
 
@@ -104,9 +92,6 @@ def test_the_table_of_contrasts_has_both_quantities_and_what_could_be_detected()
     cells = ["+0.10 [+0.08, +0.12]", "0.030", detectable, "+0.05 [+0.08, +0.12]"]
     assert rows.iloc[0].tolist() == ["one", "1,234", *cells]
     assert rows.iloc[1].tolist() == ["missing", *[FAILED_RUN] * 5]
-    equal = predictions(folds=5, subjects=5)
-    (same,) = answer({"same": (equal, equal)}, resample_subjects(equal, count=100))
-    assert tables.contrasts_table([same])["detectable"].tolist() == ["-"]
 
 
 def test_findings_say_which_side_of_0_an_interval_is_on():
@@ -114,18 +99,15 @@ def test_findings_say_which_side_of_0_an_interval_is_on():
     rows = tables.results_findings(found, {"vit": LUCK})
     assert [row.verdict for row in rows] == ["higher", "lower", *["undecided"] * 3]
     assert rows[0].estimate == "+0.10 [+0.08, +0.12]"
-    assert (rows[3].estimate, rows[4].estimate) == (FAILED_RUN, f"+0.06 [{MINUS}0.01, +0.13]")
+    assert (rows[3].estimate, rows[4].estimate) == ("- [-, -]", f"+0.06 [{MINUS}0.01, +0.13]")
 
 
 def test_clips_and_frames_differ_in_steps_depth_and_rate():
     best = {"vit": (4, 2e-3), "vivit": (6, 2e-4)}
     found = search(lambda one, *rest: peak(*best[one.model])(one, *rest), folds=5)
-    for runs in found["vivit"].runs.values():
-        for run in runs:
-            run.metrics["steps"] = 47
     vit, vivit = tables.clips_table(found).to_numpy().tolist()
     assert vit == ["ViT-1", 1, 1, 4, "2e-3", "96 to 100"]
-    assert vivit == ["ViViT-1", 4, 1, 6, "2e-4", "47"]
+    assert vivit == ["ViViT-1", 4, 1, 6, "2e-4", "96 to 100"]
 
 
 def test_a_p_is_printed_to_three_places():
@@ -139,27 +121,12 @@ def test_all_that_was_trained_can_be_chosen_under_its_settings():
     resamples = resample_subjects(candidates[0], count=200)
     one = tables.optimism_of_choosing(found, resamples)["vit"]
     assert (one.chosen, len(one.shares)) == ("6 layers, 2e-5", 13)
-    same = optimism(dict(enumerate(candidates)), resamples)
-    assert (one.apparent, one.corrected) == (same.apparent, same.corrected)
     row = tables.optimism_table({"vivit": LUCK}).iloc[0].tolist()
     assert row == ["ViViT", 2, "6 layers, 2e-4", "0.61", "0.55", f"+0.06 [{MINUS}0.01, +0.13]"]
 
 
-def test_nested_choice_is_priced_by_its_trainings_and_the_seconds_of_the_search():
-    found = search(peak(6, 2e-5), ["vit"], folds=5)
-    runs = [run for runs in found["vit"].runs.values() for run in runs]
-    for number, run in enumerate(runs):
-        clock = {"prepare_seconds": 1.0, "train_seconds": 2.0 * (number % 2), "test_seconds": 1.0}
-        run.environment.update(clock)
-    trained = MadeUp(peak(6, 2e-5))
-    choose_nested(trained, None, folds_of(5), configure(), seeds=2)
-    row = tables.nested_cost(found, folds=5, seeds=2).iloc[0]
-    assert row["trainings"] == str(sum(map(len, trained.asked))) == "570"
-    assert (row["seconds each"], row["minutes, one at a time"]) == ("3.0", "28")
-
-
 def test_nested_choice_has_its_scores_and_what_was_chosen_for_each_fold():
-    found = Nested({1: CHOSEN["ViT-1"], 2: configure()}, known())
+    found = {1: CHOSEN["ViT-1"], 2: configure()}, known()
     row = tables.nested_table({"vit": found}, resample_subjects(known(), count=50)).iloc[0]
     assert (row["F1, folds"], row["F1, pooled"]) == ("0.75 ± 0.35", "0.75 [0.75, 0.75]")
     assert row["chosen for fold"] == "1: 4 layers, 2e-3; 2: 12 layers, 2e-4"
