@@ -120,7 +120,7 @@ def kill_and_resume(
     corpus: Corpus, results: Path, reference: Path, model: str | None, kills: int, seconds: float
 ) -> int:
     """How many kills were recovered from."""
-    command = [sys.executable, "-m", "paincore.cli", "sweep", "--profile", PROFILE]
+    command = [sys.executable, "-m", "paincore", "sweep", "--profile", PROFILE]
     command += ["--data-root", corpus.root, "--results", results, "--device", "cpu"]
     command += ["--workers", "2", *(["--model", model] if model else [])]
     rng = np.random.default_rng([0, *b"kills"])

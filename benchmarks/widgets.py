@@ -37,7 +37,7 @@ STEPS = 20
 def main() -> None:
     study = open_study()
     corpus, store, folds = study.corpus, study.store, study.folds
-    vit = study.start("vit", unfrozen_layers=12, learning_rate=2e-4)
+    vit = study.configuration("vit", unfrozen_layers=12, learning_rate=2e-4)
     with study.sweep as sweep:
         ablations = ablate(sweep, store, folds, study.starts())
         runs = sweep.train_all(store, [vit], folds, keep_weights=True)

@@ -76,7 +76,7 @@ def verb(*options: str, on: typer.Typer = app) -> Callable:
             key = inspect.Parameter.KEYWORD_ONLY
             parameters.append(inspect.Parameter(name, key, default=default, annotation=kind))
         function.__signature__ = inspect.Signature(parameters)
-        return on.command(function.__name__.replace("_", "-"))(function)
+        return on.command()(function)
 
     return make
 
@@ -105,7 +105,7 @@ def book(kernel, **study) -> None:
     """Execute the chapters and render the book; what has not changed is kept."""
     from paincore.book.chapters import build_book  # Jupyter's libraries: only for this verb
 
-    say(f"The book: {build_book(kernel, console, **study)}")
+    say(f"The book: {build_book(kernel, **study)}")
 
 
 @verb("workers")
@@ -205,16 +205,10 @@ def list_data(context: typer.Context) -> None:
     if context.invoked_subcommand:
         return
     manifest = load_manifest()
-    sets = [
-        (one.name, one.title, _whose_faces(one), "made on demand" if one.synthetic else "yours")
-        for one in manifest.datasets.values()
-    ]
-    show(pd.DataFrame(sets, columns=["data set", "what", "faces shown", "comes"]))
-    assets = [
-        (one.name, one.title, one.licence, f"{(one.bytes or 0) / 1e6:.1f}", asset_state(one))
-        for one in manifest.assets.values()
-    ]
-    show(pd.DataFrame(assets, columns=["asset", "what", "licence", "MB", "state"]))
+    sets = [(one.name, one.title, _whose_faces(one)) for one in manifest.datasets.values()]
+    show(pd.DataFrame(sets, columns=["data set", "what", "faces shown"]))
+    assets = [(a.name, a.title, a.licence, asset_state(a)) for a in manifest.assets.values()]
+    show(pd.DataFrame(assets, columns=["asset", "what", "licence", "state"]))
 
 
 def _whose_faces(entry: DataSet) -> str:
@@ -227,10 +221,7 @@ def verify(
 ) -> None:
     """Read a corpus and compare it with the counts that the manifest expects."""
     corpus = open_corpus(dataset, **where)
-    expected = corpus.dataset.expected
-    if corpus.truth is not None:
-        expected = expected.model_copy(update={"frames": len(corpus.truth)})
-    counts = compare_counts(corpus.frames, expected)
+    counts = compare_counts(corpus.frames, corpus.dataset.expected)
     wrong = counts[counts["expected"] != counts["found"]]
     say(f"{corpus.root}: {corpus.label}")
     show(states_of_frames(corpus))
@@ -257,7 +248,3 @@ def _damaged_landmarks(corpus: Corpus) -> list[str]:
         except CorpusError as fault:
             faults.append(str(fault))
     return faults
-
-
-if __name__ == "__main__":
-    main()

@@ -17,11 +17,10 @@ import multiprocessing
 import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from itertools import islice
 from multiprocessing import forkserver
 from uuid import uuid4
@@ -97,10 +96,10 @@ def connect(
     with dask.config.set(DASK):
         try:
             if scheduler is not None:
-                client = _client_at(scheduler, opened)
+                client = opened.enter_context(_client_at(scheduler))
             else:
                 with _undisturbed():
-                    cluster = opened.enter_context(_local(workers, gpus))
+                    cluster = opened.enter_context(_local_cluster(workers, gpus))
                     client = opened.enter_context(Client(cluster))
                     client.register_plugin(LocalWorker(gpus))
             yield client
@@ -130,59 +129,44 @@ def shared_workers() -> Iterator[None]:
 def _undisturbed() -> Iterator[None]:
     """For Dask's start and end, which cannot be cut short: nothing is logged, Ctrl-C comes later.
 
-    The second Ctrl-C does not wait.
+    To be called in the main thread.
     """
-    pressed = []
-
-    def later(*_: object) -> None:
-        if pressed:
-            raise KeyboardInterrupt
-        pressed.append(True)
-
-    here = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGINT, later) if here else None
+    pressed: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
     logging.disable(logging.CRITICAL)
     try:
         yield
     finally:
         logging.disable(logging.NOTSET)
-        if here:
-            signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, before)
     if pressed:
         raise KeyboardInterrupt
 
 
-def _local(workers: int | None, gpus: Sequence[str] | None) -> LocalCluster:
+def _local_cluster(workers: int | None, gpus: Sequence[str] | None) -> LocalCluster:
     """Processes of one thread on this machine, with a GPU each where `gpus` names some."""
     if gpus is not None and (workers or 0) > len(gpus):
         raise ClusterError(f"{workers} workers for {len(gpus)} GPUs: each has one to itself.")
     if START_METHOD == "forkserver":
         get_mp_context()  # Dask names modules of its own here, once
         multiprocessing.set_forkserver_preload(PRELOADED)
-        if threading.current_thread() is threading.main_thread():
-            # What is started now leaves Ctrl-C alone, and so do the workers that it forks.
-            before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-            forkserver.ensure_running()
-            signal.signal(signal.SIGINT, before)
-    return LocalCluster(
-        n_workers=workers or len(gpus or ()) or os.cpu_count(),
-        threads_per_worker=1,
-        memory_limit=0,
-        dashboard_address=":0",
-        resources={GPU: 1} if gpus else None,
-    )
+        # What is started now leaves Ctrl-C alone, and so do the workers that it forks.
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        forkserver.ensure_running()
+        signal.signal(signal.SIGINT, before)
+    count = workers or len(gpus or ()) or os.cpu_count()
+    each = {"threads_per_worker": 1, "memory_limit": 0, "resources": {GPU: 1} if gpus else None}
+    return LocalCluster(n_workers=count, dashboard_address=":0", **each)
 
 
-def _client_at(address: str, opened: ExitStack) -> Client:
+def _client_at(address: str) -> Client:
     try:
-        client = opened.enter_context(Client(address, timeout=PATIENCE))
-        client.wait_for_workers(1, timeout=PATIENCE)
+        return Client(address, timeout=PATIENCE)
     except (OSError, ValueError, TypeError) as fault:
         raise ClusterError(
-            f"No Dask scheduler with a worker answers at {address!r} ({fault}). Start one with "
-            "`dask scheduler`, and `dask worker` with its address."
+            f"No Dask scheduler answers at {address!r} ({fault}). Start one with `dask scheduler`, "
+            "and `dask worker` with its address."
         ) from fault
-    return client
 
 
 def run(
@@ -200,21 +184,21 @@ def run(
     otherwise, unless the error is one of paincore's; and where no worker, or none that announces
     the resource, has been there for `PATIENCE` seconds, or the scheduler is lost.
     """
-    left, seen, flying, done = iter(tasks), time.monotonic(), {}, set()
-    call = uuid4().hex  # the same task of another call is another task
+    left, seen, flying = iter(tasks), time.monotonic(), {}
     needs = {resource: 1} if resource else None
     while True:
         try:
             slots = _slots(client, resource)
             for name, argument in islice(left, max(0, max(1, slots) - len(flying))):
-                key = f"{name} {call}"
-                future = client.submit(function, argument, key=key, pure=False, resources=needs)
+                key = f"{name} {uuid4().hex}"  # the same task of another call is another task
+                future = client.submit(function, argument, key=key, resources=needs)
                 flying[future] = name
-            done.clear()  # let go only when the next tasks are on their way
             if not flying:
                 return
-            with suppress(TimeoutError):
+            try:
                 done = wait(list(flying), timeout=BEAT, return_when="FIRST_COMPLETED").done
+            except TimeoutError:
+                done = set()
             results = [_result(flying.pop(one), one, keep_going) for one in done]
         except (CancelledError, OSError) as fault:
             raise ClusterError("The Dask scheduler was lost. Start it and run again.") from fault
@@ -241,10 +225,8 @@ def _result(name: str, future: Future, keep_going: bool) -> object:
     try:
         return future.result()
     except KilledWorker as fault:
-        error = ClusterError(
-            f"{name}: worker after worker died on it, the last at {fault.last_worker.address}. "
-            "Look at the workers' log; lack of memory is the usual reason."
-        )
+        why = "worker after worker died on it, for lack of memory most often. See the workers' log."
+        error = ClusterError(f"{name}: {why}")
         error.task, error.__cause__ = name, fault
         if keep_going:
             return error

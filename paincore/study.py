@@ -24,26 +24,20 @@ class Study:
     profile: Profile
     corpus: Corpus
     results: Path
-    device: str | None
-    scheduler: str | None
-    workers: int | None
     seeds: int
     design: str
     backend: str
     size: int
+    device: str | None
+    scheduler: str | None
+    workers: int | None
 
     @cached_property
     def store(self) -> FrameStore:
         """The registered frames; what is missing of them is registered."""
-        return registered(
-            self.corpus,
-            self.backend,
-            self.results,
-            size=self.size,
-            device=self.device or "cpu",
-            scheduler=self.scheduler,
-            workers=self.workers,
-        )
+        how = {"size": self.size, "device": self.device or "cpu"}
+        where = {"scheduler": self.scheduler, "workers": self.workers}
+        return registered(self.corpus, self.backend, self.results, **how, **where)
 
     @cached_property
     def folds(self) -> list[Fold]:
@@ -55,8 +49,8 @@ class Study:
         """Where runs are trained and kept; a context manager, which lets its workers go."""
         return Sweep(self.results, self.device, self.scheduler, self.workers)
 
-    def start(self, model: str, **settings: object) -> Configuration:
-        """The configuration of "vit" or "vivit" that trainings of this profile begin with.
+    def configuration(self, model: str, **settings: object) -> Configuration:
+        """The configuration of "vit" or "vivit" in this profile.
 
         `settings` replaces fields of `Configuration`. Raises ConfigurationError.
         """
@@ -65,8 +59,8 @@ class Study:
         return configure(model=model, clip_stride=stride, **common | settings)
 
     def starts(self, model: str | None = None) -> list[Configuration]:
-        """`start` of the one model, or of both where it is None."""
-        return [self.start(one) for one in (MODELS if model is None else [model])]
+        """`configuration` of the one model, or of both where it is None: where a search starts."""
+        return [self.configuration(one) for one in (MODELS if model is None else [model])]
 
 
 def open_study(
@@ -91,15 +85,8 @@ def open_study(
     """
     defaults = profile_named(profile)
     check_device(device)
-    return Study(
-        profile=defaults,
-        corpus=open_corpus(dataset, data_root, profile=profile, results=results),
-        results=Path(results or ROOT / "results"),
-        device=device,
-        scheduler=scheduler,
-        workers=workers,
-        seeds=seeds or defaults.seeds,
-        design=design,
-        backend=backend or defaults.backend,
-        size=size,
-    )
+    corpus = open_corpus(dataset, data_root, profile=profile, results=results)
+    folder = Path(results or ROOT / "results")
+    seeds, backend = seeds or defaults.seeds, backend or defaults.backend
+    where = {"device": device, "scheduler": scheduler, "workers": workers}
+    return Study(defaults, corpus, folder, seeds, design, backend, size, **where)

@@ -27,7 +27,6 @@ THIS, PAPER, PAIN, MUTED = "#0072B2", "#8A8F98", "#D55E00", "#5A5F69"
 WIDTH = 7.2  # inches, for every figure
 
 STYLE = {
-    "font.family": "DejaVu Sans",
     "font.size": 9,
     "axes.titlesize": 9,
     "axes.titlelocation": "left",
@@ -42,8 +41,6 @@ STYLE = {
     "grid.color": "#E6E8EC",
     "legend.frameon": False,
     "figure.constrained_layout.use": True,
-    "figure.dpi": 100,
-    "figure.facecolor": "white",
 }
 
 styled: Callable = matplotlib.rc_context(STYLE)
@@ -128,17 +125,11 @@ def sentence_instead(dataset, title: str, sentence: str) -> Figure:
 
 
 def draw_interval(
-    axes: Axes,
-    value: float,
-    low: float,
-    high: float,
-    at: float,
-    colour: str = THIS,
-    mark: str = "D",
+    axes: Axes, value: float, low: float, high: float, y: float, colour: str = THIS, mark: str = "D"
 ) -> None:
-    """An estimate and its interval, horizontal, at the height `at`; NaN draws nothing."""
-    axes.plot([low, high], [at, at], color=colour, lw=2, solid_capstyle="butt")
-    axes.plot([value], [at], mark, color=colour, ms=5)
+    """An estimate and its interval, horizontal, at the height `y`; NaN draws nothing."""
+    axes.plot([low, high], [y, y], color=colour, lw=2, solid_capstyle="butt")
+    axes.plot([value], [y], mark, color=colour, ms=5)
 
 
 def table(rows: pd.DataFrame) -> Styler:

@@ -48,10 +48,8 @@ def test_without_a_worker_that_has_the_resource_there_is_an_end(client, monkeypa
 
 
 def test_without_any_worker_there_is_an_end(tmp_path, monkeypatch):
-    with (
-        scheduler_and_workers(tmp_path, 1, "--no-nanny") as (address, _),
-        connect(address) as client,
-    ):
+    alone = scheduler_and_workers(tmp_path, 1, "--no-nanny")
+    with alone as (address, _), connect(address) as client:
         monkeypatch.setattr("paincore.cluster.PATIENCE", 1)
         with pytest.raises(ClusterError, match="no worker for 1 s"):
             list(run(client, die, [("task", None)]))
@@ -66,14 +64,10 @@ def test_a_scheduler_that_is_not_there_is_an_error_that_says_what_to_do(schedule
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def visible_gpus() -> str:
-    return os.environ["CUDA_VISIBLE_DEVICES"]
-
-
 def test_each_local_worker_has_a_gpu_of_its_own_and_one_run_at_a_time():
     with connect(gpus=["3", "5"]) as client:
         workers = client.scheduler_info()["workers"].values()
-        assert sorted(client.run(visible_gpus).values()) == ["3", "5"]
+        assert sorted(client.run(os.getenv, "CUDA_VISIBLE_DEVICES").values()) == ["3", "5"]
         assert [(one["resources"], one["nthreads"]) for one in workers] == [({"GPU": 1}, 1)] * 2
     with pytest.raises(ClusterError, match="3 workers for 2 GPUs"), connect(None, 3, ["3", "5"]):
         pass

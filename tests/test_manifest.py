@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from paincore import paper
 from paincore.manifest import (
     MANIFEST,
     Asset,
@@ -24,17 +25,12 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
 def asset(*sources: dict, **changes) -> Asset:
-    entry = {
-        "name": "thing",
-        "title": "A thing",
-        "licence": "MIT",
-        "origin": "here",
-        "file": "thing.bin",
-        "bytes": len(CONTENT),
-        "sha256": SHA256,
-        "sources": sources,
-    }
+    entry = {"name": "thing", "title": "A thing", "licence": "MIT", "origin": "here"}
+    entry |= {"file": "thing.bin", "bytes": len(CONTENT), "sha256": SHA256, "sources": sources}
     return Asset(**entry | changes)
+
+
+BY_HAND = {"kind": "by hand", "instructions": "ask its owner"}
 
 
 @pytest.fixture
@@ -68,20 +64,15 @@ class QuietHandler(http.server.SimpleHTTPRequestHandler):
 
 
 def test_the_manifest_expects_of_unbc_what_the_paper_and_the_data_set_say():
-    unbc = dataset_named("unbc")
-    frames = unbc.expected.pspi.frames
-    assert (unbc.expected.subjects, unbc.expected.sequences, unbc.expected.frames) == (
-        len(unbc.expected.by_subject),
-        200,
-        48398,
-    )
-    for part in ("frames", "sequences"):
-        each = [getattr(subject, part) for subject in unbc.expected.by_subject.values()]
-        assert sum(each) == getattr(unbc.expected, part)
-    assert sum(frames.values()) == 48398
-    assert round(100 * frames["0"] / 48398, 1) == 82.7
-    assert round(100 * frames["1-2"] / 48398, 1) == 10.9
-    assert not unbc.expected.pspi.verified
+    expected = dataset_named("unbc").expected
+    frames, subjects = expected.pspi.frames, expected.by_subject.values()
+    assert (expected.subjects, expected.sequences) == (paper.SUBJECTS, 200)
+    assert len(subjects) == expected.subjects
+    assert sum(subject.sequences for subject in subjects) == expected.sequences
+    for counts in ([subject.frames for subject in subjects], frames.values()):
+        assert sum(counts) == expected.frames == paper.UNBC_FRAMES
+    for values in ("0", "1-2"):
+        assert round(100 * frames[values] / expected.frames, 1) == paper.PSPI_SHARES[values]
 
 
 def test_what_the_repository_holds_is_what_the_manifest_says():
@@ -119,25 +110,27 @@ def test_an_unknown_name_is_answered_with_those_there_are(assets):
 # The sources of an asset
 
 
-def test_an_asset_comes_from_a_url(web, assets):
+def test_an_asset_comes_from_the_first_url_that_has_it_whole(web, assets):
     folder, address = web
     (folder / "thing").write_bytes(CONTENT)
-    thing = asset({"kind": "url", "url": f"{address}/thing"})
+    (folder / "wrong").write_bytes(b"something else")
+    urls = [{"kind": "url", "url": f"{address}/{name}"} for name in ("no", "wrong", "thing")]
+    thing = asset(*urls)
     assert asset_state(thing, assets) == "missing"
     assert fetch(thing, assets=assets).read_bytes() == CONTENT
     assert asset_state(thing, assets) == "here"
+    assert fetch(asset(BY_HAND), assets=assets)  # not fetched again
+    (assets / "thing.bin").write_bytes(CONTENT[::-1])
+    assert asset_state(thing, assets) == "damaged"
+    assert fetch(thing, assets=assets).read_bytes() == CONTENT
 
 
 def test_an_asset_comes_out_of_a_wheel_that_is_not_installed(tmp_path, assets, monkeypatch):
     with zipfile.ZipFile(tmp_path / "thing-1.0-py3-none-any.whl", "w") as wheel:
         wheel.writestr("thing/data.bin", CONTENT)
-        about = {
-            "METADATA": "Metadata-Version: 2.1\nName: thing\nVersion: 1.0\n",
-            "WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-            "RECORD": "",
-        }
-        for name, text in about.items():
-            wheel.writestr(f"thing-1.0.dist-info/{name}", text)
+        about = "Metadata-Version: 2.1\nName: thing\nVersion: 1.0\n"
+        wheel.writestr("thing-1.0.dist-info/METADATA", about)
+        wheel.writestr("thing-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\n")
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
     source = {"kind": "wheel", "package": "thing", "version": "1.0", "member": "thing/data.bin"}
@@ -166,28 +159,6 @@ def test_an_asset_comes_from_a_pinned_revision_of_the_hub(web, assets, monkeypat
     assert fetch(asset(source), assets=assets).read_bytes() == CONTENT
 
 
-def test_the_next_source_is_tried_when_one_fails(web, assets):
-    folder, address = web
-    (folder / "wrong").write_bytes(b"something else")
-    (folder / "thing").write_bytes(CONTENT)
-    thing = asset(
-        *({"kind": "url", "url": f"{address}/{name}"} for name in ("no", "wrong", "thing"))
-    )
-    assert fetch(thing, assets=assets).read_bytes() == CONTENT
-
-
-def test_an_asset_that_is_here_is_not_fetched_again_and_a_damaged_one_is(web, assets):
-    folder, address = web
-    (folder / "thing").write_bytes(CONTENT)
-    thing = asset({"kind": "url", "url": f"{address}/thing"})
-    assets.mkdir()
-    (assets / "thing.bin").write_bytes(CONTENT)
-    assert fetch(asset({"kind": "by hand", "instructions": "-"}), assets=assets)
-    (assets / "thing.bin").write_bytes(CONTENT[::-1])
-    assert asset_state(thing, assets) == "damaged"
-    assert fetch(thing, assets=assets).read_bytes() == CONTENT
-
-
 @pytest.mark.parametrize("content", [CONTENT[:-1], CONTENT[::-1]])
 def test_what_differs_in_size_or_hash_never_takes_the_place(web, assets, content):
     folder, address = web
@@ -199,32 +170,23 @@ def test_what_differs_in_size_or_hash_never_takes_the_place(web, assets, content
     assert [path.name for path in assets.iterdir()] == [".thing.bin.lock"]
 
 
-def test_an_asset_to_get_by_hand_says_how_and_takes_the_file(tmp_path, assets):
-    thing = asset({"kind": "by hand", "instructions": "ask its owner"})
+def test_an_asset_to_get_by_hand_says_how_and_takes_the_file_that_it_is(tmp_path, assets):
+    thing, mine, other = asset(BY_HAND), tmp_path / "mine", tmp_path / "other"
     with pytest.raises(AssetError, match=r"by hand: ask its owner.* paincore fetch thing --file"):
         fetch(thing, assets=assets)
-    file = tmp_path / "mine"
-    file.write_bytes(CONTENT)
-    assert fetch(thing, file, assets).read_bytes() == CONTENT
-    assert file.exists()
-
-
-def test_a_file_that_is_not_the_asset_is_refused_by_name(tmp_path, assets):
-    thing = asset({"kind": "by hand", "instructions": "ask its owner"})
-    with pytest.raises(AssetError, match="none is not a file"):
-        fetch(thing, tmp_path / "none", assets)
-    (tmp_path / "other").write_bytes(b"other")
+    with pytest.raises(AssetError, match="mine is not a file"):
+        fetch(thing, mine, assets)
+    other.write_bytes(b"other")
     with pytest.raises(AssetError, match="other has 5 bytes instead of 20"):
-        fetch(thing, tmp_path / "other", assets)
-
-
-def test_an_asset_without_a_known_hash_is_taken_as_it_comes(tmp_path, assets):
-    thing = asset({"kind": "by hand", "instructions": "-"}, bytes=None, sha256=None)
-    (tmp_path / "any").write_bytes(b"any")
-    assert fetch(thing, tmp_path / "any", assets).read_bytes() == b"any"
+        fetch(thing, other, assets)
+    mine.write_bytes(CONTENT)
+    assert fetch(thing, mine, assets).read_bytes() == CONTENT
+    assert mine.exists()
+    unknown = asset(BY_HAND, bytes=None, sha256=None)
+    assert fetch(unknown, other, assets).read_bytes() == b"other"
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "assets").write_text("a file where the folder should be")
     with pytest.raises(AssetError, match=r"thing cannot be put at .*assets/thing.bin"):
-        fetch(asset({"kind": "by hand", "instructions": "-"}), assets=tmp_path / "assets")
+        fetch(asset(BY_HAND), assets=tmp_path / "assets")

@@ -3,10 +3,6 @@ import pytest
 from paincore import paper
 
 
-def test_printed_shares_and_what_they_leave_sum_to_all_frames():
-    assert paper.pspi_shares() == {"0": 82.7, "1-2": 10.9, "3-16": 6.4}
-    assert sum(paper.pspi_shares().values()) == pytest.approx(100)
-
-
-def test_the_pain_class_is_every_frame_above_pspi_0():
-    assert paper.pain_share() == 17.3
+def test_shares_of_pspi_sum_to_all_frames_and_pain_is_every_frame_above_0():
+    assert sum(paper.PSPI_SHARES.values()) == pytest.approx(100)
+    assert pytest.approx(100 - paper.PSPI_SHARES["0"]) == paper.PAIN_SHARE

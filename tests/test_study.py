@@ -6,28 +6,18 @@ from paincore.study import open_study
 from paincore.training.configuration import ConfigurationError
 
 
-@pytest.fixture(scope="module")
-def study(drawn_corpus, tmp_path_factory):
-    results = tmp_path_factory.mktemp("study")
-    return open_study("demo", "synthetic", drawn_corpus.root, results)
-
-
-def test_a_study_starts_from_what_its_profile_says(study):
+def test_a_study_is_what_its_profile_says_unless_something_else_is_given(drawn_corpus, tmp_path):
+    where = ("demo", "synthetic", drawn_corpus.root, tmp_path)
+    study, given = open_study(*where), open_study(*where, seeds=3, backend="none")
+    assert (study.seeds, study.backend) == (1, "landmarker")
+    assert (given.seeds, given.backend) == (3, "none")
     vit, vivit = study.starts()
     assert (vit.model, vit.clip_stride) == ("vit", 1)
     assert (vivit.model, vivit.clip_stride) == ("vivit", profile_named("demo").clip_stride)
     assert study.starts("vivit") == [vivit]
-    assert study.start("vit", unfrozen_layers=4).unfrozen_layers == 4
+    assert study.configuration("vit", unfrozen_layers=4).unfrozen_layers == 4
     with pytest.raises(ConfigurationError, match="model='vvit'"):
         study.starts("vvit")
-
-
-def test_what_is_given_wins_over_the_profile(drawn_corpus, tmp_path):
-    where = ("demo", "synthetic", drawn_corpus.root, tmp_path)
-    given = open_study(*where, seeds=3, backend="none")
-    assert (given.seeds, given.backend) == (3, "none")
-    left = open_study(*where)
-    assert (left.seeds, left.backend) == (1, "landmarker")
 
 
 @pytest.mark.parametrize("wrong", [{"profile": "huge"}, {"device": "tpu"}, {"dataset": "other"}])

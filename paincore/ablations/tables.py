@@ -42,7 +42,7 @@ def step_values(ablation: Ablation, step: str) -> list[StepValue]:
         trials.sort(key=lambda trial: -trial.value)
     found = []
     for _, value, one in trials:
-        printed = paper.PRINTED_F1.get((ablation.model, step, value))
+        printed = paper.PRINTED_F1[ablation.model, step].get(value)
         f1 = score_by_fold(ablation, one)
         found.append(StepValue(_label(step, value), f1, printed, one == kept))
     return found

@@ -6,15 +6,13 @@ from; when that is still true, it is not executed again.
 """
 
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import nullcontext
 from pathlib import Path
 
 import nbformat
 import papermill
 from filelock import FileLock, Timeout
 from papermill.exceptions import PapermillExecutionError
-from rich.console import Console
 from traitlets.config import Config
 
 from paincore import PaincoreError
@@ -62,88 +60,64 @@ def what_changed(executed: Path, inputs: dict) -> list[str]:
     return [name for name, value in inputs.items() if made_from.get(name) != value]
 
 
-def execute_chapter(
-    notebook: Path,
-    executed: Path,
-    parameters: dict,
-    *,
-    inputs: dict,
-    banner: str,
-    kernel: str | None = None,
-) -> None:
-    """Execute one notebook and move it to `executed` when it is whole.
+def execute_chapter(notebook: Path, executed: Path, inputs: dict, banner: str) -> None:
+    """Execute one notebook, with what `chapter_inputs` gave, and move it to `executed` when whole.
 
     Raises `ChapterError` for a parameter that the notebook does not have and for a cell that
     fails; the partial notebook, with the traceback in it, is then left beside `executed`.
     """
+    parameters = inputs["parameters"]
     if unknown := parameters.keys() - papermill.inspect_notebook(notebook).keys():
         raise ChapterError(f"{notebook.name} has no parameter {', '.join(sorted(unknown))}")
     begun = time.monotonic()
     partial = executed.with_name(f"{executed.stem}.partial.ipynb")
     partial.parent.mkdir(parents=True, exist_ok=True)
     try:
-        book = papermill.execute_notebook(
-            notebook,
-            partial,
-            parameters,
-            kernel_name=kernel,
-            progress_bar={"desc": notebook.stem, "leave": False},
-            cwd=ROOT,
-            config=LOCAL_KERNEL,
-        )
+        where = {"kernel_name": inputs["kernel"], "cwd": ROOT, "config": LOCAL_KERNEL}
+        bar = {"desc": notebook.stem, "leave": False}
+        book = papermill.execute_notebook(notebook, partial, parameters, progress_bar=bar, **where)
     except PapermillExecutionError as error:
         raise ChapterError(
             f"{notebook.name}, cell {error.cell_index + 1}: {error.ename}: {error.evalue}\n"
             f"  {error.source.strip().splitlines()[0]}\n"
             f"The notebook up to there, with the traceback: {partial}"
         ) from error
-    prepare_for_reading(book, inputs, banner)
+    prepare_for_reading(book, banner)
+    book.metadata["paincore"] = inputs
     book.metadata["paincore_made"] = made_in(time.monotonic() - begun)
     nbformat.write(book, partial)
     partial.replace(executed)
 
 
 def execute_chapters(
-    parameters: dict,
-    *,
-    data: object,
-    banner: str,
-    kernel: str | None = None,
-    notebooks: Path = NOTEBOOKS,
-    chapters: Path = CHAPTERS,
-    console: Console | None = None,
+    notebooks: Path, chapters: Path, parameters: dict, data: object, banner: str, kernel: str | None
 ) -> list[Path]:
     """Execute every notebook of a folder, in the order of its name, that is not up to date.
 
-    Returns the executed notebooks. Local workers are started once for all chapters, but not for
-    those of another environment.
+    Returns the executed notebooks, which lie in the folder `chapters`. Local workers are started
+    once for all chapters, but not for those of another environment.
     """
-    console = console or Console()
-    alone = kernel is not None or parameters.get("scheduler") is not None
-    sources = sorted(notebooks.glob("*.ipynb"))
-    with ExitStack() as workers:
-        for notebook in sources:
-            executed = chapters / notebook.name
-            inputs = chapter_inputs(notebook, parameters, kernel, data)
-            changed = what_changed(executed, inputs)
-            console.print(f"{notebook.stem}: {', '.join(changed) or 'up to date'}")
-            if not changed:
-                continue
-            if not alone:
-                workers.enter_context(shared_workers())  # those of the chapter before, if any
-            where = (notebook, executed, parameters)
-            execute_chapter(*where, inputs=inputs, banner=banner, kernel=kernel)
-    return [chapters / notebook.name for notebook in sources]
+    executed, left = [], {}
+    for notebook in sorted(notebooks.glob("*.ipynb")):
+        executed.append(chapters / notebook.name)
+        inputs = chapter_inputs(notebook, parameters, kernel, data)
+        changed = what_changed(executed[-1], inputs)
+        print(f"{notebook.stem}: {', '.join(changed) or 'up to date'}")
+        if changed:
+            left[notebook] = inputs
+    alone = kernel is not None or parameters.get("scheduler") is not None or not left
+    with nullcontext() if alone else shared_workers():
+        for notebook, inputs in left.items():
+            execute_chapter(notebook, chapters / notebook.name, inputs, banner)
+    return executed
 
 
-def build_book(
-    kernel: str | None = None, console: Console | None = None, **settings: object
-) -> Path:
+def build_book(kernel: str | None = None, **settings: object) -> Path:
     """Open or make the corpus, execute the chapters, render the book; returns its `index.html`.
 
     `settings` are those of `open_study`, which every chapter has as parameters; `kernel` names the
     Jupyter kernel of the chapters. Only what has changed is done again. A second build of this
-    checkout waits for the first. Raises `PaincoreError` with what to do.
+    checkout at the same time is refused. Raises `PaincoreError` with what to do.
     """
     given = {name: value for name, value in settings.items() if value is not None}
     if (design := given.get("design")) not in (None, *DESIGNS):
@@ -151,29 +125,19 @@ def build_book(
     for name in given.keys() & {"data_root", "results"}:
         # Chapters run in the repository's root, whatever folder the command was given in.
         given[name] = str(Path(given[name]).resolve())
-    with one_build(BOOK / "_build", console or Console()):
+    (BOOK / "_build").mkdir(exist_ok=True)
+    try:
+        building = FileLock(BOOK / "_build" / ".build.lock").acquire(timeout=0)
+    except Timeout:
+        raise ChapterError("Another process builds this book: wait for it, or end it.") from None
+    with building:
         study = open_study(**given)
         corpus = study.corpus
         # The manifest's entry too: it says whose face may be shown.
-        entry = corpus.dataset.model_dump(mode="json")
-        data = [corpus.fingerprint, corpus.landmarks_sha256, entry]
-        execute_chapters(given, data=data, banner=banner(corpus), kernel=kernel, console=console)
+        data = [corpus.fingerprint, corpus.landmarks_sha256, corpus.dataset.model_dump(mode="json")]
+        executed = execute_chapters(NOTEBOOKS, CHAPTERS, given, data, banner(corpus), kernel)
         write_title(corpus, study.profile.name, CHAPTERS)
-        write_build(CHAPTERS)
+        write_build(executed)
         for name in VENDORED:
             vendor(name, fetch(name), BOOK / "assets" / "vendor")
-        return render(BOOK, BOOK / "_build" / "jupyter-book.log")
-
-
-@contextmanager
-def one_build(folder: Path, console: Console) -> Iterator[None]:
-    """Hold a folder; where another build is at work in it, say so and wait."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".build.lock")
-    try:
-        held = lock.acquire(timeout=0)
-    except Timeout:
-        console.print("Another process builds this book. Waiting for it; Ctrl-C gives up.")
-        held = lock.acquire()
-    with held:
-        yield
+        return render(BOOK)

@@ -7,6 +7,7 @@ import os
 import platform
 import re
 from base64 import b64decode, b64encode
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from io import BytesIO
@@ -57,24 +58,19 @@ Five frames of the corpus that this copy was made from, by rising PSPI. It has
 
 def made_in(seconds: float) -> dict:
     """When and on what machine a chapter was executed, and how long it took, for `write_build`."""
-    cpus = Path("/proc/cpuinfo")
-    named = re.search(r"model name\s*: (.*)", cpus.read_text()) if cpus.is_file() else None
-    processor = named[1] if named else platform.machine()
     return {
         "seconds": round(seconds),
         "at": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "machine": f"{processor}, {os.cpu_count()} cores, {platform.system()}; paincore "
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}; paincore "
         f"{__version__}, Python {platform.python_version()}, torch {version('torch')}",
     }
 
 
-def write_build(chapters: Path) -> None:
+def write_build(executed: Sequence[Path]) -> None:
     """Write the page on this build: what each chapter took, when and where, and the chapters as
     notebooks to take away."""
     rows, machines, total = [], set(), 0
-    for path in sorted(chapters.glob("[0-9]*.ipynb")):
-        if path.name.endswith(".partial.ipynb"):
-            continue
+    for path in executed:
         book = nbformat.read(path, as_version=4)
         made, title = book.metadata["paincore_made"], book.cells[0].source.partition("\n")[0]
         chapter = f"[{title.lstrip('# ')}]({path.name}) | {made['seconds']}\u00a0s"
@@ -84,23 +80,20 @@ def write_build(chapters: Path) -> None:
     text = f"""\
 # This build
 
-The chapters of this copy took {total} s, without the environment and the rendering of pages. A
-chapter of which nothing has changed is not executed again; its time is that of its last execution.
-Chapters take longer in a first build than in a later one, which opens the corpus, the registration
-and the trained models that it finds.
+The chapters of this copy took {total} s. One of which nothing has changed is not executed again;
+its time is that of its last execution, which is short where it found the models already trained.
 
 | chapter | took | with its outputs | executed |
 |---|---|---|---|
 {"".join(rows)}
 Made on: {"; and on: ".join(sorted(machines))}.
 """
-    (chapters / "build.md").write_text(text, "utf-8")
+    executed[0].with_name("build.md").write_text(text, "utf-8")
 
 
-def prepare_for_reading(book: nbformat.NotebookNode, inputs: dict, banner: str) -> None:
+def prepare_for_reading(book: nbformat.NotebookNode, banner: str) -> None:
     """Make an executed chapter a page: the banner under its title, injected parameters folded,
-    words for its figures, no widget that needs a kernel, images found from the book's folder; and
-    note what it was made from."""
+    words for its figures, no widget that needs a kernel, images found from the book's folder."""
     title, _, rest = book.cells[0].source.partition("\n")
     book.cells[0].source = f"{title}\n\n{banner}{rest}"
     for cell, following in zip(book.cells, [*book.cells[1:], book.cells[0]], strict=True):
@@ -115,8 +108,6 @@ def prepare_for_reading(book: nbformat.NotebookNode, inputs: dict, banner: str) 
         for output in outputs:
             _lighten_image(output)
     _keep_rendered_widgets(book)
-    # Through JSON, so that it compares equal to what is read back.
-    book.metadata["paincore"] = json.loads(json.dumps(inputs))
 
 
 def _describe_figure(cell: nbformat.NotebookNode, caption: nbformat.NotebookNode) -> None:
@@ -136,8 +127,6 @@ def _lighten_image(output: nbformat.NotebookNode) -> None:
         image = Image.open(BytesIO(b64decode(data.pop("image/png")))).convert("RGB")
         image.save(file, "jpeg", quality=88, subsampling=0)
         data["image/jpeg"] = b64encode(file.getvalue()).decode()
-        if size := output.get("metadata", {}).pop("image/png", None):
-            output["metadata"]["image/jpeg"] = size
 
 
 def _keep_rendered_widgets(book: nbformat.NotebookNode) -> None:

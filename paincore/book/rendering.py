@@ -13,17 +13,16 @@ import tarfile
 from collections.abc import Iterable
 from fnmatch import fnmatch
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from paincore import PaincoreError
 from paincore.files import digest_of
 
 # What a page needs of each tarball, by asset name: the folder in it and patterns below that.
+MATHJAX = ["tex-mml-chtml.js", "output/chtml/fonts/woff-v2/*", "input/tex/extensions/*"]
 VENDORED = {
-    "mathjax": (
-        "package/es5/",
-        ("tex-mml-chtml.js", "output/chtml/fonts/woff-v2/*", "input/tex/extensions/*"),
-    ),
-    "html-manager": ("package/dist/", ("embed.js", "*.woff2")),
+    "mathjax": ("package/es5", MATHJAX),
+    "html-manager": ("package/dist", ["embed.js", "*.woff2"]),
 }
 
 
@@ -41,37 +40,25 @@ def digest_of_files(files: Iterable[Path], root: Path) -> str:
 
 
 def vendor(name: str, tarball: Path, folder: Path) -> None:
-    """Unpack what pages need of an npm tarball into `folder/name`, whole or not at all.
-
-    Does nothing where the same tarball was unpacked before.
-    """
-    origin = folder / name / "tarball.sha256"
-    digest = digest_of(tarball).hexdigest()
-    if origin.is_file() and origin.read_text() == digest:
-        return
-    partial = folder / f"{name}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    prefix, patterns = VENDORED[name]
-    with tarfile.open(tarball) as archive:
-        for member in archive:
-            path = member.name.removeprefix(prefix)
-            if member.isfile() and any(fnmatch(path, pattern) for pattern in patterns):
-                file = partial / path
-                file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_bytes(archive.extractfile(member).read())
-    (partial / origin.name).write_text(digest)
-    shutil.rmtree(origin.parent, ignore_errors=True)
-    partial.rename(origin.parent)
+    """Unpack what pages need of an npm tarball into `folder/name`, whole or not at all."""
+    inside, patterns = VENDORED[name]
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(".partial", dir=folder) as partial, tarfile.open(tarball) as archive:
+        wanted = [m for m in archive if any(fnmatch(m.name, f"{inside}/{one}") for one in patterns)]
+        archive.extractall(partial, wanted, filter="data")
+        shutil.rmtree(folder / name, ignore_errors=True)
+        Path(partial, inside).rename(folder / name)
 
 
-def render(book: Path, log: Path) -> Path:
+def render(book: Path) -> Path:
     """Render the book in `book` and return its `index.html`.
 
     Skipped when no file of the book has changed since the last time; otherwise only changed pages
     are written again. A warning of Jupyter Book is an error: `RenderingError`. What it said goes to
-    the file `log`.
+    `_build/jupyter-book.log`.
     """
     build = book / "_build"
+    log = build / "jupyter-book.log"
     index, stamp = build / "html" / "index.html", build / "rendered.sha256"
     pages = (file for file in book.rglob("*") if ".partial" not in file.name)
     digest = digest_of_files((file for file in pages if not file.is_relative_to(build)), book)
@@ -82,14 +69,12 @@ def render(book: Path, log: Path) -> Path:
     command = [jupyter_book, "build", book, "-W", "--keep-going"]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     said = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout)  # colours, which it insists on
-    log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text(said, "utf-8")
     if done.returncode:
         # Pages already read would not warn again, and the next try would pass.
         shutil.rmtree(build / ".doctrees", ignore_errors=True)
         lines = said.splitlines()
         wrong = [line for line in lines if "WARNING" in line or "ERROR" in line] or lines[-20:]
-        said = "\n".join(["Jupyter Book failed:", *wrong, f"All that it said: {log}"])
-        raise RenderingError(said)
+        raise RenderingError("\n".join([*wrong, f"Jupyter Book failed; all that it said: {log}"]))
     stamp.write_text(digest)
     return index

@@ -57,7 +57,7 @@ def pspi_histogram(corpus) -> Figure:
     each.set(xlabel="PSPI", ylabel="frames (logarithmic)", yscale="log", title="each PSPI")
     each.set_xticks(range(0, len(counts), 2))
     each.grid(axis="y")
-    here, printed = tables.percent_by_pspi(corpus.frames), paper.pspi_shares()
+    here, printed = tables.percent_by_pspi(corpus.frames), paper.PSPI_SHARES
     at, theirs = np.arange(len(here)), [printed[levels] for levels in here.index]
     groups.bar(at - 0.2, here, 0.38, color=THIS, label="this corpus")
     groups.bar(at + 0.2, theirs, 0.38, color=PAPER, label="the paper (UNBC-McMaster)")
@@ -74,7 +74,7 @@ def pain_by_subject(corpus) -> Figure:
     """Per cent of each subject's frames with PSPI above 0, with the paper's overall value."""
     table = tables.pain_counts(corpus.frames)
     axes = new_figure(corpus.dataset, "Pain by subject", 0.9 + 0.17 * len(table)).subplots()
-    overall = paper.pain_share()
+    overall = paper.PAIN_SHARE
     bars = axes.barh(table.index, table["percent"], color=PAIN, height=0.7)
     labels = [f"{row.percent:.0f} % of {row.frames}" for row in table.itertuples()]
     box = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}

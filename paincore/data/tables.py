@@ -114,7 +114,7 @@ def frames_per_second(corpus: Corpus) -> float | None:
 
 def data_findings(corpus: Corpus) -> Iterator[Finding]:
     """What chapter 01 found, in per cent; intervals over bootstrap resamples of subjects."""
-    frames, printed = labelled(corpus.frames), paper.pain_share()
+    frames, printed = labelled(corpus.frames), paper.PAIN_SHARE
     question = f"frames with PSPI above 0, against the paper's {printed} %"
     yield _percent(question, frames["pain"], frames, printed)
     frames = frames[frames["pspi_facs"].notna()]

@@ -7,20 +7,11 @@ from playwright.sync_api import Page
 
 HTML = Path(__file__).resolve().parents[2] / "book" / "_build" / "html"
 CHROMIUM = "/usr/bin/chromium"
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 @pytest.fixture(scope="session")
 def browser_type_launch_args(browser_type_launch_args):
-    return {**browser_type_launch_args, "executable_path": CHROMIUM, "args": FLAGS}
+    return {**browser_type_launch_args, "executable_path": CHROMIUM, "args": ["--disable-gpu"]}
 
 
 @pytest.fixture(scope="session")
@@ -37,13 +28,14 @@ def troubles(page: Page) -> list[str]:
         if not request.url.startswith(("file:", "data:", "blob:")):
             found.append(f"asks for {request.url}")
 
+    def on_console(message):
+        if message.type == "error":
+            found.append(f"console: {message.text}")
+
     page.on("request", on_request)
+    page.on("console", on_console)
     page.on("requestfailed", lambda request: found.append(f"failed to load {request.url}"))
     page.on("pageerror", lambda error: found.append(f"script error: {error}"))
-    page.on(
-        "console",
-        lambda message: found.append(f"console: {message.text}") if message.type == "error" else 0,
-    )
     return found
 
 

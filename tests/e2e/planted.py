@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 
 import cv2
+import nbformat
 import numpy as np
 
 from paincore.data.labels import parse_landmarks
@@ -18,6 +19,7 @@ from paincore.data.labels import parse_landmarks
 DICTIONARY = cv2.aruco.getPredefinedDictionary(cv2.aruco.DICT_4X4_50)
 CORNER, BROWS = 7, 23
 PICTURES = {".png", ".jpg", ".jpeg", ".gif", ".webp"}
+TEXTS = {".ipynb", ".html", ".json", ".js", ".svg", ".md"}
 SCALES = (1, 2, 0.5)
 ENCODED = re.compile(rb"(?:iVBORw0KGgo|/9j/|R0lGOD|UklGR)[A-Za-z0-9+/=\\n]{200,}")
 
@@ -73,28 +75,17 @@ def codes(image: np.ndarray) -> set[int]:
 
 def pictures_in(path: Path) -> list[np.ndarray]:
     """Every picture in a file: the file itself, or what it holds as base64 text."""
-    content = path.read_bytes()
+    found = []
     if path.suffix.lower() in PICTURES:
-        found = [content]
-    elif path.suffix in {".ipynb", ".html", ".json", ".js", ".svg", ".md"}:
-        if path.suffix == ".ipynb":
-            content = "\n".join(_strings(json.loads(content))).encode()
+        found = [path.read_bytes()]
+    elif path.suffix in TEXTS:
+        content = path.read_bytes()
+        if path.suffix == ".ipynb":  # outputs may be kept in lists of lines, which nbformat joins
+            content = json.dumps(nbformat.read(path, as_version=4)).encode()
         texts = (re.sub(rb"\s|\\n", b"", one) for one in ENCODED.findall(content))
         found = [base64.b64decode(text + b"=" * (-len(text) % 4)) for text in texts]
-    else:
-        found = []
     decoded = (cv2.imdecode(np.frombuffer(one, np.uint8), cv2.IMREAD_COLOR) for one in found)
     return [image for image in decoded if image is not None]
-
-
-def _strings(value: object) -> list[str]:
-    """All strings of a notebook, those in lists joined: outputs are kept either way."""
-    if isinstance(value, str):
-        return [value]
-    if isinstance(value, list) and value and all(isinstance(one, str) for one in value):
-        return ["".join(value)]
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return [text for one in inner for text in _strings(one)]
 
 
 def shown_in(folder: Path) -> tuple[dict[str, set[int]], int]:

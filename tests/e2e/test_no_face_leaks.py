@@ -4,12 +4,10 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
-import sys
 import time
-import urllib.error
 import urllib.request
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,9 +16,11 @@ import cv2
 import nbformat
 import numpy as np
 import pytest
+from papermill.iorw import load_notebook_node
+from papermill.parameterize import parameterize_notebook
 from playwright.sync_api import Page, expect
 
-from paincore.book.chapters import execute_chapters
+from paincore.book.chapters import NOTEBOOKS, execute_chapters
 from paincore.book.pages import banner, write_build, write_title
 from paincore.book.rendering import render
 from paincore.data import figures
@@ -30,6 +30,7 @@ from paincore.registration import figures as registration_figures
 from paincore.registration.backends import load_backend
 from paincore.study import open_study
 from tests.e2e.planted import BROWS, CORNER, codes, pictures_in, plant, shown_in
+from tests.helpers.workers import free_port, processes
 
 SETTINGS = {
     "@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"},
@@ -47,10 +48,10 @@ def restricted(tmp_path_factory) -> SimpleNamespace:
     corpus = open_corpus("unbc", root, profile="smoke", results=given["results"])
     ignored = shutil.ignore_patterns("_build", "chapters")
     book = Path(shutil.copytree(ROOT / "book", folder / "book", ignore=ignored))
-    execute_chapters(given, data="planted", banner=banner(corpus), chapters=book / "chapters")
-    write_title(corpus, "smoke", book / "chapters")
-    write_build(book / "chapters")
-    render(book, folder / "log")
+    chapters = book / "chapters"
+    write_build(execute_chapters(NOTEBOOKS, chapters, given, "planted", banner(corpus), None))
+    write_title(corpus, "smoke", chapters)
+    render(book)
     return SimpleNamespace(corpus=corpus, given=given, book=book)
 
 
@@ -62,13 +63,11 @@ def test_the_search_finds_what_a_figure_of_a_free_corpus_shows(restricted, tmp_p
     free = replace(corpus, dataset=corpus.dataset.model_copy(update={"faces_may_be_shown": True}))
     backend = load_backend("landmarks")
     for name, whose in (("free", free), ("closed", corpus)):
-        drawn = [
-            figures.faces_by_pspi(whose),
-            registration_figures.before_and_after(whose, store),
-            registration_figures.steps(whose, store, backend),
-        ]
-        for number, figure in enumerate(drawn):
-            (tmp_path / name).mkdir(exist_ok=True)
+        (tmp_path / name).mkdir()
+        faces = figures.faces_by_pspi(whose)
+        pairs = registration_figures.before_and_after(whose, store)
+        steps = registration_figures.steps(whose, store, backend)
+        for number, figure in enumerate((faces, pairs, steps)):
             figure.savefig(tmp_path / name / f"{number}.png", dpi=200)
     found, count = shown_in(tmp_path)
     assert count == 6
@@ -80,9 +79,6 @@ def test_no_file_of_the_book_shows_a_face(restricted):
     found, count = shown_in(restricted.book)
     assert count > 100  # figures, players' pictures, and both again in the rendered book
     assert found == {}
-
-
-def test_a_page_of_a_restricted_corpus_says_whose_it_is_and_draws_outlines(restricted):
     page = (restricted.book / "_build" / "html" / "chapters" / "01-data.html").read_text("utf-8")
     assert "Data of this copy" in page
 
@@ -90,45 +86,32 @@ def test_a_page_of_a_restricted_corpus_says_whose_it_is_and_draws_outlines(restr
 @pytest.fixture
 def lab(restricted, tmp_path):
     """A real JupyterLab, with chapter 08 of the restricted corpus in it."""
-    chapter = nbformat.read(ROOT / "notebooks" / "08-explore.ipynb", 4)
-    given = "\n".join(f"{name} = {value!r}" for name, value in restricted.given.items())
-    tags = [cell.metadata.get("tags", []) for cell in chapter.cells]
-    place = next(i for i, each in enumerate(tags) if "parameters" in each)
-    chapter.cells.insert(place + 1, nbformat.v4.new_code_cell(given))
-    nbformat.write(chapter, tmp_path / "explore.ipynb")
+    chapter = load_notebook_node(str(ROOT / "notebooks" / "08-explore.ipynb"))
+    notebook = tmp_path / "explore.ipynb"
+    nbformat.write(parameterize_notebook(chapter, restricted.given), notebook)
     settings = tmp_path / "settings"
     for name, values in SETTINGS.items():
         file = settings / f"{name}.jupyterlab-settings"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(values))
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port = one.getsockname()[1]
-    address = f"http://127.0.0.1:{port}"
-    options = ["--no-browser", "--allow-root", f"--port={port}", "--ip=127.0.0.1",
-               "--IdentityProvider.token=", f"--ServerApp.root_dir={tmp_path}"]  # fmt: skip
+    port = free_port()
+    command = ["-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}"]
+    command += ["--ip=127.0.0.1", "--IdentityProvider.token=", f"--ServerApp.root_dir={tmp_path}"]
+    env = os.environ | {"JUPYTERLAB_SETTINGS_DIR": str(settings)}
     log = (tmp_path / "lab.log").open("w")
-    server = subprocess.Popen(
-        [sys.executable, "-m", "jupyterlab", *options], stdout=log, stderr=log, cwd=tmp_path,
-        env=os.environ | {"JUPYTERLAB_SETTINGS_DIR": str(settings)},
-    )  # fmt: skip
-    try:
+    with log, processes(command, stdout=log, stderr=log, cwd=tmp_path, env=env) as (server,):
+        address = f"http://127.0.0.1:{port}"
         _wait_for(f"{address}/api", server)
-        yield SimpleNamespace(address=address, notebook=tmp_path / "explore.ipynb")
-    finally:
-        server.terminate()
-        server.wait(20)
-        log.close()
+        yield SimpleNamespace(address=address, notebook=notebook)
 
 
 def _wait_for(address: str, server: subprocess.Popen) -> None:
     for _ in range(240):
-        try:
+        with suppress(OSError):
             urllib.request.urlopen(address)
             return
-        except (urllib.error.URLError, ConnectionError):
-            assert server.poll() is None, "JupyterLab ended before it answered"
-            time.sleep(0.25)
+        assert server.poll() is None, "JupyterLab ended before it answered"
+        time.sleep(0.25)
     raise AssertionError("JupyterLab did not answer in a minute")
 
 
@@ -143,15 +126,10 @@ def desk(browser, lab):
     context.close()
 
 
-# Below each widget's heading: the control that is driven, and the key that moves it.
-DRIVEN = {
-    "face": (".noUi-handle >> nth=0", "ArrowRight"),
-    "registration": (".noUi-handle >> nth=0", "ArrowRight"),
-    "folds": (".noUi-handle >> nth=0", "ArrowRight"),
-    "ablations": ("select >> nth=1", "ArrowDown"),
-    "attention": (".noUi-handle >> nth=0", "ArrowRight"),
-    "video": (".noUi-handle >> nth=1", "ArrowRight"),
-}
+# In each widget, in their order: the control that is driven, and the key that moves it.
+SLIDER = (".noUi-handle >> nth=0", "ArrowRight")
+SELECT = ("select >> nth=1", "ArrowDown")
+DRIVEN = [SLIDER, SLIDER, SLIDER, SELECT, SLIDER, (".noUi-handle >> nth=1", "ArrowRight")]
 
 
 def test_widgets_answer_keys_in_jupyterlab_and_what_is_saved_holds_no_face(
@@ -164,21 +142,18 @@ def test_widgets_answer_keys_in_jupyterlab_and_what_is_saved_holds_no_face(
     desk.get_by_text("Run All Cells", exact=True).click()
     pictures = desk.locator("img.paincore-live")
     expect(pictures).to_have_count(len(DRIVEN), timeout=240_000)
-    kept = ROOT / "book" / "_build" / "screenshots"
-    kept.mkdir(parents=True, exist_ok=True)
     live = set()
-    for number, (name, (control, key)) in enumerate(DRIVEN.items()):
+    for number, (control, key) in enumerate(DRIVEN):
         widget = desk.locator(".jp-OutputArea-output:has(img.paincore-live)").nth(number)
         picture = pictures.nth(number)
         picture.scroll_into_view_if_needed()
         expect(picture).to_have_attribute("alt", re.compile(r"\w{3,}"))
         before = picture.get_attribute("src")
-        handle = widget.locator(control)
-        handle.focus()
+        widget.locator(control).focus()
         desk.keyboard.press(key)
         expect(picture).not_to_have_attribute("src", before, timeout=30_000)
         desk.wait_for_timeout(800)
-        shot = widget.screenshot(path=kept / f"lab-{name}.png")
+        shot = widget.screenshot()
         live |= codes(cv2.imdecode(np.frombuffer(shot, np.uint8), cv2.IMREAD_COLOR))
     assert live, "the live views show faces"
     desk.keyboard.press("Control+s")

@@ -95,7 +95,7 @@ player([ipywidgets.Image(value=b"1"), ipywidgets.Image(value=b"2")])"""
     source, done = tmp_path / "01.ipynb", tmp_path / "out" / "01.ipynb"
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), source)
-    execute_chapter(source, done, {}, inputs={}, banner="")
+    execute_chapter(source, done, {"parameters": {}, "kernel": None}, banner="")
     book = nbformat.read(done, 4)
     live, played = (cell.outputs[-1].data for cell in book.cells if cell.cell_type == "code")
     view = "application/vnd.jupyter.widget-view+json"

@@ -86,7 +86,7 @@ def test_the_published_folds_hold_the_frames_that_the_notebook_counts():
     folds = make_folds(frames, "published")
     assert balance(frames, folds)["frames"].tolist() == list(paper.RELEASED_FOLD_FRAMES)
     assert "bn080" in folds[0].test_subjects(frames)
-    assert sum(paper.RELEASED_FOLD_FRAMES) == paper.FRAMES
+    assert sum(paper.RELEASED_FOLD_FRAMES) == paper.UNBC_FRAMES
 
 
 def test_the_published_folds_are_refused_for_anybody_else():

@@ -16,21 +16,8 @@ FOLDERS = {"ll042": "042-ll042", "tv095": "095-tv095"}
 PSPI = {2: 4, 3: 6}
 """PSPI of the frames of `SEQUENCE`; 0 in all others."""
 
-FACS = {
-    2: """\
-   4.0000000e+00   2.0000000e+00   0.0000000e+00   0.0000000e+00
-   6.0000000e+00   1.0000000e+00   0.0000000e+00   0.0000000e+00
-   7.0000000e+00   2.0000000e+00   0.0000000e+00   0.0000000e+00
-""",
-    3: """\
-   4.0000000e+00   1.0000000e+00   0.0000000e+00   0.0000000e+00
-   7.0000000e+00   3.0000000e+00   0.0000000e+00   0.0000000e+00
-   9.0000000e+00   1.0000000e+00   0.0000000e+00   0.0000000e+00
-   2.5000000e+01   2.0000000e+00   0.0000000e+00   0.0000000e+00
-   4.3000000e+01   0.0000000e+00   0.0000000e+00   0.0000000e+00
-""",
-}
-"""FACS files of the frames of `SEQUENCE`; empty in all others."""
+FACS = {2: {4: 2, 6: 1, 7: 2}, 3: {4: 1, 7: 3, 9: 1, 25: 2, 43: 0}}
+"""Intensities of action units in the frames of `SEQUENCE`; none in all others."""
 
 RATINGS = {"VAS": 3.5, "SEN": 7, "AFF": 4, "OPR": 2}
 
@@ -66,18 +53,20 @@ def write_miniature(root: Path) -> Miniature:
     picture = cv2.imencode(".png", np.full((24, 32, 3), 128, np.uint8))[1].tobytes()
     for sequence, frames in FRAMES.items():
         for name, rating in RATINGS.items():
-            _write(corpus.rating(name, sequence), f"   {rating:.7e}\n")
+            _write(corpus.rating(name, sequence), [(rating,)])
         for frame in range(1, frames + 1):
-            pspi = PSPI.get(frame, 0) if sequence == SEQUENCE else 0
-            facs = FACS.get(frame, "") if sequence == SEQUENCE else ""
-            _write(corpus.pspi(frame, sequence), f"   {pspi:.7e}\n")
-            _write(corpus.facs(frame, sequence), facs)
-            rows = (f"   {x:.7e}   {x + 0.5:.7e}\n" for x in range(66))
-            _write(corpus.landmarks(frame, sequence), "".join(rows))
-            _write(corpus.picture(frame, sequence), picture)
+            pspi, facs = (PSPI, FACS) if sequence == SEQUENCE else ({}, {})
+            _write(corpus.pspi(frame, sequence), [(pspi.get(frame, 0),)])
+            units = facs.get(frame, {})
+            _write(corpus.facs(frame, sequence), [(au, level, 0, 0) for au, level in units.items()])
+            _write(corpus.landmarks(frame, sequence), [(x, x + 0.5) for x in range(66)])
+            path = corpus.picture(frame, sequence)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(picture)
     return corpus
 
 
-def _write(path: Path, content: str | bytes) -> None:
+def _write(path: Path, rows: list[tuple[float, ...]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    lines = ("".join(f"   {value:.7e}" for value in row) + "\n" for row in rows)
+    path.write_text("".join(lines))

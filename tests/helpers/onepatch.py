@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from paincore.training import backbones as encoders
+from paincore.training.backbones import load_encoder
 from paincore.training.vit import PainTransformer
 
 SIZE = 48
@@ -27,10 +27,9 @@ class OnePatch(PainTransformer):
 def model_of(frames: int, encoder=None, place: tuple[int, int, int] | None = None):
     """A model of random weights, or `OnePatch` where a place is named."""
     kind = PainTransformer if place is None else OnePatch
-    encoder = encoder or encoders.load_encoder("random", 0)
+    encoder = encoder or load_encoder("random", 0)
     model = kind(encoder, frames, torch.Generator().manual_seed(0)).eval()
-    if place is not None:
-        model.place = place
+    model.place = place
     return model
 
 

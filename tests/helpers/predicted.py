@@ -14,18 +14,15 @@ def predictions(folds=2, subjects=3, frames=20, signal=1.0, seed=0, grain=10) ->
     for subject in range(folds * subjects):
         pain = rng.random(frames) < rng.uniform(0.2, 0.6)
         value = rng.normal(0, 1, frames) + signal * (pain - 0.5) + rng.normal(0, 0.3)
-        rows.append(
-            pd.DataFrame(
-                {
-                    "fold": subject % folds + 1,
-                    "subject": f"s{subject}",
-                    "sequence": f"s{subject}a",
-                    "frame": range(1, frames + 1),
-                    "pain": pain,
-                    "probability": np.round(grain / (1 + np.exp(-value))) / grain,
-                }
-            )
-        )
+        columns = {
+            "fold": subject % folds + 1,
+            "subject": f"s{subject}",
+            "sequence": f"s{subject}a",
+            "frame": range(1, frames + 1),
+            "pain": pain,
+            "probability": np.round(grain / (1 + np.exp(-value))) / grain,
+        }
+        rows.append(pd.DataFrame(columns))
     table = pd.concat(rows, ignore_index=True)
     return table.assign(corrected=table["probability"] / 2)
 

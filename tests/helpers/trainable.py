@@ -1,19 +1,15 @@
 """A small store whose label can be learnt: noise, with a bright square in the frames of pain."""
 
 import math
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from paincore.folds.designs import Fold
-from paincore.registration.store import (
-    FrameStore,
-    open_store,
-    reserve_images,
-    write_images,
-    write_store,
-)
+from paincore.registration import store as stores
+from paincore.registration.store import FrameStore
 from paincore.training.configuration import configure
 from paincore.training.runs import Run, write_run
 
@@ -25,21 +21,19 @@ def write_store_with_a_signal(
 ) -> FrameStore:
     """A store of subjects aa000, aa001 ... in whose sequences the last frames are pain."""
     rng = np.random.default_rng(seed)
-    rows = [
-        (f"aa{subject:03d}", f"aa{subject:03d}t{sequence + 1}aaaff", frame, frame > 0.7 * frames)
-        for subject in range(subjects)
-        for sequence in range(sequences)
-        for frame in range(1, frames + 1)
-    ]
-    table = pd.DataFrame(rows, columns=["subject", "sequence", "frame", "pain"])
-    table = table.assign(pain=table["pain"].astype("boolean"), state="ok")
+    names = [f"aa{number:03d}" for number in range(subjects)]
+    each = product(names, range(1, sequences + 1), range(1, frames + 1))
+    table = pd.DataFrame(each, columns=["subject", "sequence", "frame"])
+    table["sequence"] = table["subject"] + "t" + table["sequence"].astype(str) + "aaaff"
+    pain = (table["frame"] > 0.7 * frames).astype("boolean")
+    table = table.assign(pain=pain, state="ok")
     images = rng.integers(0, 160, (len(table), SIZE, SIZE, 3), np.uint8)
     images[table["pain"].to_numpy(bool), 8:24, 8:24] += 90
     folder.mkdir(parents=True)
-    reserve_images(folder, len(table), SIZE)
-    write_images(folder, 0, images)
-    write_store(folder, table, {"size": SIZE, "fingerprint": f"signal {seed} {len(table)}"})
-    return open_store(folder)
+    stores.reserve_images(folder, len(table), SIZE)
+    stores.write_images(folder, 0, images)
+    stores.write_store(folder, table, {"size": SIZE, "fingerprint": f"signal {seed} {len(table)}"})
+    return stores.open_store(folder)
 
 
 def fold_of(store: FrameStore, number: int, people: int = 2) -> Fold:

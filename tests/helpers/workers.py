@@ -1,11 +1,11 @@
-"""Dask's scheduler and workers as processes of their own, on loopback."""
+"""Processes of their own, Dask's scheduler and workers among them, on loopback."""
 
 import os
 import signal
 import socket
 import subprocess
 import sys
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from dask.distributed import Client
@@ -38,19 +38,13 @@ def processes(*commands: list[str], **options):
 @contextmanager
 def scheduler_and_workers(tmp_path, count: int = 2, *options: str, cwd: Path = ROOT):
     """Address of a real scheduler, with worker processes; the options are the workers'."""
-    address = f"tcp://127.0.0.1:{free_port()}"
-    dask = ["-m", "distributed.cli.dask_scheduler", "--no-dashboard"]
-    port = address.rpartition(":")[2]
-    with ExitStack() as stack:
-        quiet = {"stderr": (tmp_path / "log").open("a"), "cwd": cwd}
-        stack.callback(quiet["stderr"].close)
-        stack.enter_context(processes([*dask, "--host", "127.0.0.1", "--port", port], **quiet))
-        worker = [*worker_command(address), *options]
-        workers = stack.enter_context(processes(*[worker] * count, **quiet))
+    port, common = free_port(), ["--no-dashboard"]
+    address = f"tcp://127.0.0.1:{port}"
+    scheduler = ["-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", port]
+    worker = ["-m", "distributed.cli.dask_worker", address, "--nthreads", "1", *options]
+    commands = [scheduler + common, *[worker + common] * count]
+    log = (tmp_path / "log").open("a")
+    with log, processes(*commands, stderr=log, cwd=cwd) as (_, *workers):
         with Client(address, timeout=30) as client:
             client.wait_for_workers(count, timeout=60)
         yield address, workers
-
-
-def worker_command(address: str) -> list[str]:
-    return ["-m", "distributed.cli.dask_worker", address, "--nthreads", "1", "--no-dashboard"]

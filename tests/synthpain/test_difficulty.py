@@ -46,14 +46,8 @@ def leave_one_subject_out_auc(points, pain, subjects):
     shapes = points - points.mean(1, keepdims=True)
     shapes /= np.sqrt((shapes**2).sum(2, keepdims=True).mean(1, keepdims=True))
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
-    scores = cross_val_predict(
-        model,
-        shapes.reshape(len(shapes), -1),
-        pain,
-        groups=subjects,
-        cv=LeaveOneGroupOut(),
-        method="decision_function",
-    )
+    how = {"groups": subjects, "cv": LeaveOneGroupOut(), "method": "decision_function"}
+    scores = cross_val_predict(model, shapes.reshape(len(shapes), -1), pain, **how)
     return roc_auc_score(pain, scores)
 
 
@@ -63,7 +57,7 @@ def test_shares_of_pspi_are_close_to_those_of_unbc(frames):
     plan = plan_sequences(frames, DEMO.subjects, DEMO.seed)
     frames = pd.concat(corpus.sequence_truth(sequence, settings) for sequence in plan)
     shares = percent_by_pspi(frames.rename(columns={"coded_pspi": "pspi"}))
-    assert (shares - pd.Series(paper.pspi_shares())).abs().max() < 1.5
+    assert (shares - pd.Series(paper.PSPI_SHARES)).abs().max() < 1.5
 
 
 def test_logistic_regression_on_landmarks_finds_the_demo_corpus_neither_hopeless_nor_easy():

@@ -3,14 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synthpain.head import (
-    LANDMARK_VERTICES,
-    View,
-    landmarks66,
-    load_head,
-    project,
-    rotation,
-)
+from synthpain.head import LANDMARK_VERTICES, View, landmarks66, load_head, project, rotation
 from synthpain.people import draw_people, face_vertices
 
 ANGLE = st.floats(-60, 60)
@@ -47,40 +40,26 @@ def test_yaw_pitch_and_roll_turn_the_nose_as_the_docstring_says(person):
 
 def test_the_base_face_is_symmetrical_and_its_landmarks_are_mirror_pairs():
     shape = load_head().vertices[list(LANDMARK_VERTICES)]
-    for left, right in (
-        (0, 16),
-        (4, 12),
-        (17, 26),
-        (21, 22),
-        (36, 45),
-        (39, 42),
-        (48, 54),
-        (31, 35),
-    ):
-        assert np.allclose(shape[left] * [-1, 1, 1], shape[right], atol=1e-3)
+    left, right = [0, 4, 17, 21, 36, 39, 48, 31], [16, 12, 26, 22, 45, 42, 54, 35]
+    assert np.allclose(shape[left] * [-1, 1, 1], shape[right], atol=1e-3)
 
 
-@pytest.mark.parametrize("closing", ["au43", "au45"])
-def test_closing_the_lids_closes_the_eyes_of_everybody(closing):
+def test_au43_closes_the_eyes_of_everybody_and_a_blink_just_alike():
+    upper, lower = list(UPPER_LIDS), list(LOWER_LIDS)
     for person in draw_people(25, 0):
-        opened, closed = points(person), points(person, **{closing: 1.0})
-        gap = (opened[list(LOWER_LIDS), 1] - opened[list(UPPER_LIDS), 1]).mean()
-        left = (closed[list(LOWER_LIDS), 1] - closed[list(UPPER_LIDS), 1]).mean()
+        opened, closed = points(person), points(person, au43=1.0)
+        gap = (opened[lower, 1] - opened[upper, 1]).mean()
+        left = (closed[lower, 1] - closed[upper, 1]).mean()
         assert gap > 1.0
         assert abs(left) < 0.25 * gap  # the upper lid may overlap the lower one a little
-
-
-def test_a_blink_and_au43_close_the_lids_just_alike(person):
-    assert np.array_equal(
-        face_vertices(person, {"au43": 0.7}), face_vertices(person, {"au45": 0.7})
-    )
+    half = [face_vertices(person, {au: 0.7}) for au in ("au43", "au45")]
+    assert np.array_equal(*half)
 
 
 def test_action_units_move_what_facs_says(person):
     rest = points(person)
-    moved = {
-        au: points(person, **{f"au{au}": 5.0}) - rest for au in (1, 2, 4, 9, 10, 12, 15, 20, 25, 26)
-    }
+    aus = (1, 2, 4, 10, 12, 15, 20, 25, 26)
+    moved = {au: points(person, **{f"au{au}": 5.0}) - rest for au in aus}
     up, down = -1.0, 1.0  # picture rows grow downwards
     assert np.sign(moved[1][list(BROW_INNER), 1]).tolist() == [up, up]
     assert np.sign(moved[2][list(BROW_OUTER), 1]).tolist() == [up, up]
