@@ -58,7 +58,7 @@ def test_what_a_control_follows_as_well_is_not_credited_to_training(known, resam
 
 def test_a_shortcut_is_found_in_the_maps_of_the_planted_model(known, resamples):
     tried = trial(known)
-    found = tables.shortcut_found(tried, resamples)
+    found = tables.shortcut_found(tried, resamples, PLANTED)
     assert found["mean"].to_dict() == pytest.approx(
         {(kind, method): 0.2 * ("out" in method)
          for kind in (PLANTED, CLEAN) for method in ("random", "centre", "rollout mean")}
