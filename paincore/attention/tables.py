@@ -120,10 +120,9 @@ def _finding(question: str, row: pd.Series | None) -> Finding:
     """A row of `with_intervals` as a finding; None is what this corpus cannot be asked."""
     if row is None:
         return Finding(question, "-", "not measured: the corpus does not know its causes")
-    interval = bracket(row["low"], row["high"], _two_digits)
-    return Finding(
-        question, f"{_two_digits(row['mean'])} {interval}", verdict(row["low"], row["high"])
-    )
+    low, high = row["low"], row["high"]
+    estimate = f"{_two_digits(row['mean'])} {bracket(low, high, _two_digits)}"
+    return Finding(question, estimate, verdict(low, high))
 
 
 def _two_digits(value: float) -> str:

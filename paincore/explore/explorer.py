@@ -57,7 +57,7 @@ class Explorer(ipywidgets.VBox):
     ) -> None:
         self.controls, self.show = dict(controls), show
         self.image, self.below = LiveImage(), ipywidgets.HTML()
-        self.held, self.asked_for, self.positions = False, False, []
+        self.asked_for, self.positions = False, []
         super().__init__([row_of(controls), *more, self.image, self.below])
         self.add_class("paincore-explorer")
         self.image.on_msg(self._ask)
@@ -71,27 +71,19 @@ class Explorer(ipywidgets.VBox):
         return {name: control.value for name, control in self.controls.items()}
 
     def set(self, **values) -> None:
-        """Move several controls, and render once."""
-        self.held = True
-        try:
-            for name, value in values.items():
-                self.controls[name].value = value
-        finally:
-            self.held = False
+        """Move several controls."""
+        for name, value in values.items():
+            self.controls[name].value = value
         self.update()
 
     def update(self, moved: bool = False) -> None:
         """Show the state that the controls are in; `moved`: only a slider has changed."""
-        if self.held:
-            return
         try:
             self.shown = self.show(**self.state)
         except PaincoreError as fault:
             self.shown = Shown(str(fault))
         if self.shown.places:
-            self.held = True
             self.controls["place"].max = self.shown.places - 1
-            self.held = False
         self.text = self.image.alt = self.shown.text
         self.below.value = f'<div role="status">{html.escape(self.text)}</div>'
         self.send_image(moved)
@@ -156,17 +148,15 @@ def row_of(controls: Mapping[str, ipywidgets.ValueWidget]) -> ipywidgets.Box:
     return ipywidgets.Box(widgets, layout={"flex_flow": "row wrap"})
 
 
-def slider(
-    description: str, low: float, high: float, step: float, value: float
-) -> ipywidgets.Widget:
+def slider(label: str, low: float, high: float, step: float, value: float) -> ipywidgets.Widget:
     """A slider of whole numbers or not, by its step."""
     kind = ipywidgets.IntSlider if isinstance(step, int) else ipywidgets.FloatSlider
-    return kind(value, min=low, max=high, step=step, description=description, **LABELLED)
+    return kind(value, min=low, max=high, step=step, description=label, **LABELLED)
 
 
-def choice(description: str, options: Sequence) -> ipywidgets.Dropdown:
+def choice(label: str, options: Sequence) -> ipywidgets.Dropdown:
     """A drop-down list, at its first option."""
-    return ipywidgets.Dropdown(options=options, description=description, **LABELLED)
+    return ipywidgets.Dropdown(options=options, description=label, **LABELLED)
 
 
 def sequence_controls(frames: pd.DataFrame) -> dict[str, ipywidgets.ValueWidget]:
