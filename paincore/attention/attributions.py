@@ -52,8 +52,7 @@ def mean_colour(frames: np.ndarray) -> np.ndarray:
     It is that of the pixels that are not black, as registration leaves what the camera did not see.
     """
     seen = frames.any(axis=-1, keepdims=True)
-    count = np.maximum(seen.sum(axis=(1, 2, 3)), 1)
-    mean = frames.sum(axis=(1, 2, 3), dtype=np.int64) / count
+    mean = frames.sum(axis=(1, 2, 3), dtype=np.int64) / np.maximum(seen.sum(axis=(1, 2, 3)), 1)
     colour = np.round(mean).astype(np.uint8)[:, None, None, None]
     return np.broadcast_to(colour, frames.shape).copy()
 

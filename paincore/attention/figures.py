@@ -117,13 +117,13 @@ def show_mean_maps(corpus, maps: np.ndarray, samples: pd.DataFrame) -> Figure:
     Of maps (M, F, P, P) and their samples. All have one scale: times as much as an even map, 1
     where attention is even. Frames of a clip stand as the model sees them.
     """
-    outcome, size, grid = outcomes(samples), 224, len(tiled(maps[0])) // maps.shape[-1]
-    means = {name: maps[outcome == name].mean(axis=0) for name in OUTCOMES if name in outcome}
-    even = {name: one / one.mean() for name, one in means.items()}
+    outcome, grid = outcomes(samples), len(tiled(maps[0])) // maps.shape[-1]
+    even = {name: maps[outcome == name].mean(axis=0) for name in OUTCOMES if name in outcome}
+    even = {name: one / one.mean() for name, one in even.items()}
     figure = new_figure(corpus.dataset, "Where attention goes, by outcome", WIDTH / COLUMNS + 0.9)
     panels = figure.subplots(1, len(even), squeeze=False)[0]
     look = {"cmap": MAP_COLOURS, "vmin": 0, "vmax": max(one.max() for one in even.values())}
-    *faces, outside = (np.tile(mask, (grid, grid)) for mask in region_masks(size).values())
+    *faces, outside = (np.tile(mask, (grid, grid)) for mask in region_masks(224).values())
     for axes, (name, values) in zip(panels, even.items(), strict=True):
         axes.set_axis_off()
         image = axes.imshow(tiled(values), extent=(0, *outside.shape, 0), **look)
@@ -147,11 +147,10 @@ def plot_heads(corpus, table: pd.DataFrame) -> Figure:
     wide = table.set_index(["name", "region"])["mean"].unstack(sort=False)
     figure = new_figure(corpus.dataset, "Regions, head by head", 1.6 + 0.36 * len(wide))
     axes = figure.subplots()
-    norm = CenteredNorm(1, max(0.01, abs(wide.to_numpy() - 1).max()))
-    image = axes.imshow(wide, cmap="PuOr_r", norm=norm, alpha=0.6, aspect="auto")
+    image = axes.imshow(wide, cmap="PuOr_r", norm=CenteredNorm(1), alpha=0.6, aspect="auto")
     for (row, column), value in np.ndenumerate(wide):
         axes.annotate(f"{value:.2f}", (column, row), ha="center", va="center")
-    names = [name.replace(" of the ", " of\nthe ") for name in REGION_NAMES]
+    names = [name.replace(" of the ", " of\nthe ") for name in wide.columns]
     axes.set_xticks(range(len(names)), names, color="black", fontsize=8.5)
     axes.set_yticks(range(len(wide)), wide.index, color="black")
     axes.spines[:].set_visible(False)

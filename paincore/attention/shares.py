@@ -36,9 +36,7 @@ def with_intervals(means: pd.DataFrame, resamples: pd.DataFrame) -> pd.DataFrame
     return pd.DataFrame(table, index=means.columns)
 
 
-def by_region(
-    maps: Mapping[str, np.ndarray], subjects: pd.Series, resamples: pd.DataFrame
-) -> pd.DataFrame:
+def by_region(maps: Mapping, subjects: pd.Series, resamples: pd.DataFrame) -> pd.DataFrame:
     """Ratios of maps (M, F, P, P) by their names and region: name, region, mean, low, high, people.
 
     Names are those of models, or of heads; `subjects` (M,) are the samples' people.
@@ -57,17 +55,13 @@ def by_head(heads: np.ndarray, subjects: pd.Series, resamples: pd.DataFrame) -> 
     return by_region(named, subjects, resamples)
 
 
-def beyond_controls(
-    maps: Mapping[str, np.ndarray], subjects: pd.Series, resamples: pd.DataFrame
-) -> pd.DataFrame:
+def beyond_controls(maps: Mapping, subjects: pd.Series, resamples: pd.DataFrame) -> pd.DataFrame:
     """The ratio in the regions of action units together: trained − each control, by its name.
 
     Maps are (M, F, P, P), by model; the same people are resampled on both sides.
     """
-    ratios = pd.DataFrame(
-        {name: regions.times_even(one, regions.REGIONS) for name, one in maps.items()}
-    )
-    means = ratios.groupby(subjects.to_numpy()).mean()
+    ratios = {name: regions.times_even(one, regions.REGIONS) for name, one in maps.items()}
+    means = pd.DataFrame(ratios).groupby(subjects.to_numpy()).mean()
     return with_intervals(-means.sub(means.pop(TRAINED), axis=0), resamples)
 
 

@@ -79,7 +79,7 @@ def try_shortcut(study, configuration: Configuration) -> ShortcutTrial | None:
     frames = min(COPIED, len(study.store.frames))
     for dials, names in ((TURNING, [PLANTED]), (ALL_OFF, [CLEAN, OTHER_SEED])):
         clean, copy = copied(study, dials, frames)
-        own = same_people(folds, study.store, copy)
+        own = same_people(folds, study.store.frames, copy)
         runs = study.sweep.train_all(copy, [configuration], own, len(names), keep_weights=True)
         for seed, name in enumerate(names):
             of_seed = runs[seed * len(folds) : (seed + 1) * len(folds)]
@@ -87,17 +87,16 @@ def try_shortcut(study, configuration: Configuration) -> ShortcutTrial | None:
     return ShortcutTrial(turning_effects(clean, models), proportions_hidden(models))
 
 
-def same_people(folds: Sequence[Fold], store: FrameStore, copy: FrameStore) -> list[Fold]:
-    """Folds of a copy with the people that folds of the corpus train and test on."""
+def same_people(folds: Sequence[Fold], frames: pd.DataFrame, copy: FrameStore) -> list[Fold]:
+    """Folds of a copy with the people that folds of the corpus's `frames` train and test on."""
     enters = copy.usable & copy.frames["pain"].notna().to_numpy()
 
     def rows(people: Sequence[str]) -> np.ndarray:
         return np.flatnonzero(enters & copy.frames["subject"].isin(people).to_numpy())
 
-    sides = [(one.train_subjects(store.frames), one.test_subjects(store.frames)) for one in folds]
     return [
-        replace(fold, train=rows(train), test=rows(test))
-        for fold, (train, test) in zip(folds, sides, strict=True)
+        replace(one, train=rows(one.train_subjects(frames)), test=rows(one.test_subjects(frames)))
+        for one in folds
     ]
 
 

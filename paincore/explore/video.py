@@ -76,7 +76,7 @@ def watch(path: str | Path, explained: Explained, corpus: Corpus, every: int = 1
     return Watched(path, *asked(explained, frames, views), dataset)
 
 
-def watch_sequence_of(corpus: Corpus, explained: Explained, every: int = 1) -> Watched:
+def watch_example(explained: Explained, corpus: Corpus, every: int = 1) -> Watched:
     """The test sequence with the most change in PSPI, as a video of the corpus's frame rate, or of
     `ASSUMED_RATE`."""
     store = explained.store
@@ -87,9 +87,7 @@ def watch_sequence_of(corpus: Corpus, explained: Explained, every: int = 1) -> W
     return Watched(Path(name), *seen, corpus.dataset, own["subject"].iloc[0])
 
 
-def asked(
-    explained: Explained, frames: pd.DataFrame, views: np.ndarray
-) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
+def asked(explained: Explained, frames: pd.DataFrame, views: np.ndarray) -> tuple:
     """`frames`, `views` and `maps` of `Watched`, of frames that have all but the probability.
 
     ViViT is asked where the last four frames all have a face.
@@ -169,9 +167,8 @@ def explore_video(
 
     @lru_cache(maxsize=1)
     def watched(file: str, every: int) -> Watched:
-        if file:
-            return watch(file, explained, corpus, every)
-        return watch_sequence_of(corpus, explained, every)
+        how = (explained, corpus, every)
+        return watch(file, *how) if file else watch_example(*how)
 
     def show(file: str, every: int, place: int) -> Shown:
         video = watched(file, every)

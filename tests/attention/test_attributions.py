@@ -12,7 +12,6 @@ from tests.helpers.onepatch import SIZE, model_of, pictures
 from tests.helpers.trainable import fold_of, write_store_with_a_signal
 
 SIDE = SIZE // 8
-GRADIENTS = ("gradient x input", "integrated gradients")
 
 
 def by_plain_loops(model, values):
@@ -72,7 +71,7 @@ def test_a_model_trained_on_a_square_is_seen_through(tmp_path):
     square = np.zeros((*frames.shape[:4],), bool)
     square[:, :, 8:24, 8:24] = True
     found, hits, areas = attributions(explained.model, frames), {}, {}
-    for name in ("random", *GRADIENTS):
+    for name in ("random", "gradient x input", "integrated gradients"):
         game = pointing_game(found[name], square, np.ones_like(square))
         hits[name], chance = (part.mean() for part in game[:2])
         falls = curves(explained.model, found[name], frames, mean_colour(frames), steps=12)

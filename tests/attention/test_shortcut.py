@@ -7,7 +7,7 @@ import pytest
 
 from paincore.attention import shortcut
 from paincore.attention.explained import Explained, probabilities
-from paincore.attention.interventions import Change, InterventionError, render_again
+from paincore.attention.interventions import Change, render_again
 from paincore.attention.shortcut import CLEAN, OTHER_SEED, PLANTED, TURN, copied
 from paincore.data.corpus import label_fingerprint, read_generator
 from paincore.folds.designs import Fold
@@ -43,19 +43,12 @@ def test_a_copy_has_the_same_people_and_pain_and_turns_with_it(corpus, store, co
     np.testing.assert_array_equal(clean_store.images, store.images)
 
 
-def test_a_real_corpus_cannot_be_copied(study):
-    real = SimpleNamespace(**vars(study) | {"corpus": replace(study.corpus, truth=None)})
-    assert shortcut.try_shortcut(real, None) is None
-    with pytest.raises(InterventionError):
-        copied(real, ALL_OFF, 30)
-
-
 def test_folds_of_a_copy_test_the_same_people_on_its_usable_frames(corpus, store, copies):
     (_, copy), _ = copies
     people, usable = store.frames["subject"], store.usable
     first = (people == people.min()).to_numpy()
     fold = Fold("balanced", 1, np.flatnonzero(usable & first), np.flatnonzero(usable & ~first))
-    [own] = shortcut.same_people([fold], store, copy)
+    [own] = shortcut.same_people([fold], store.frames, copy)
     assert own.train_subjects(copy.frames) == [people.min()]
     both = np.sort(np.concatenate([own.train, own.test]))
     np.testing.assert_array_equal(both, np.flatnonzero(copy.usable))
