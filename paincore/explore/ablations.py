@@ -15,7 +15,7 @@ from paincore import PaincoreError
 from paincore.ablations.search import Ablation
 from paincore.data.corpus import Corpus
 from paincore.explore.explorer import LABELLED, Explorer, Shown, slider
-from paincore.explore.players import player, player_image
+from paincore.explore.players import player
 from paincore.statistics.scores import called_pain, score
 from paincore.style import PAIN, PAPER, THIS, new_figure, number, styled
 
@@ -92,13 +92,9 @@ def threshold_figure(
 
 def move_threshold(corpus: Corpus, ablations: Mapping[str, Ablation]) -> ipywidgets.VBox:
     """For the rendered book: the best configuration of the first model at each threshold."""
-    ablation = next(iter(ablations.values()))
-    title, best = ablation.best.title, ablation.predictions[ablation.best]
-    images = []
-    for threshold in np.arange(1, 20) / 20:
-        figure = threshold_figure(corpus, {title: best}, threshold)
-        images.append(player_image(figure, threshold_text(best, threshold)))
-    return player(images, "threshold", first=9)
+    explorer = explore_ablations(corpus, ablations)
+    best, thresholds = explorer.state["titles"], np.arange(1, 20) / 20
+    return player([explorer.show(best, threshold) for threshold in thresholds], "threshold", 9)
 
 
 def explore_ablations(corpus: Corpus, ablations: Mapping[str, Ablation]) -> Explorer:

@@ -15,7 +15,7 @@ from paincore.attention.explained import Explained
 from paincore.attention.figures import MAP_COLOURS, NO_SAMPLE, THRESHOLD, overlay, tiled
 from paincore.data.corpus import Corpus
 from paincore.explore.explorer import Explorer, Shown, choice, sequence_controls, slider
-from paincore.explore.players import evenly_spaced, player, player_image
+from paincore.explore.players import evenly_spaced, player
 from paincore.style import PAIN, THIS, new_figure, styled
 
 ROLLOUT = "rollout"
@@ -95,8 +95,7 @@ def watch_attention(corpus: Corpus, chosen: maps.ChosenSample | None) -> ipywidg
     numbers = evenly_spaced(own, MOST).index
     reading = (ROLLOUT, "max", THRESHOLD)
     shown = [sample_shown(corpus, chosen.explained, number, *reading) for number in numbers]
-    images = [player_image(one.render(), one.text) for one in shown]
-    return player(images, "sample", int(np.argmin(abs(numbers - chosen.number))))
+    return player(shown, "sample", int(np.argmin(abs(numbers - chosen.number))))
 
 
 def explore_attention(corpus: Corpus, models: Sequence[Explained]) -> Explorer:
