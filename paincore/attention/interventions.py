@@ -32,7 +32,7 @@ from synthpain.layout import write_landmarks
 
 ACTIVE = 1.0  # intensity from which a coder scores an AU (A, a trace)
 MOVED = 4.0  # of 255, difference in luminance from which a pixel counts as moved
-UNCHANGED, PAINLESS, NEUTRAL = Change(), Change(PSPI_AUS), Change(DRAWN)
+PAINLESS, NEUTRAL = Change(PSPI_AUS), Change(DRAWN)
 
 
 class InterventionError(PaincoreError, ValueError):

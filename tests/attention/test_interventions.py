@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from paincore.attention import interventions
-from paincore.attention.interventions import NEUTRAL, UNCHANGED, Change, InterventionError
+from paincore.attention.interventions import NEUTRAL, Change, InterventionError
 from paincore.registration.store import registered
 from tests.helpers.onepatch import SIZE
 
@@ -24,7 +24,7 @@ def test_an_unchanged_frame_is_the_stored_image_to_the_byte(corpus, backend):
     store = registered(corpus, backend, corpus.root.parent / "results")
     usable = np.flatnonzero(store.usable)
     still = usable[corpus.truth["au43"].to_numpy()[usable] == 0][0]
-    rows, changes = ([*usable[[0, 7, 3, -1]], still], [*[UNCHANGED] * 4, Change((43,))])
+    rows, changes = ([*usable[[0, 7, 3, -1]], still], [*[Change()] * 4, Change((43,))])
     again = render_again(corpus, store, rows, changes, 224)
     np.testing.assert_array_equal(again.frames[:, 0], store.images[rows])
     assert again.whole.all() and not again.moved.any()  # also where an AU is at rest already
@@ -42,7 +42,7 @@ def test_changes_do_not_touch_one_another_and_workers_render_what_one_process_do
     corpus, store, usable, tested
 ):
     clip = next(usable[n : n + 4] for n in range(20) if usable[n + 3] - usable[n] == 3)
-    changes = [NEUTRAL, Change((12,)), UNCHANGED]
+    changes = [NEUTRAL, Change((12,)), Change()]
     clips = interventions.render_again(corpus, store, np.stack([clip] * 3), changes, SIZE)
     assert clips.frames.shape == (3, 4, SIZE, SIZE, 3)
     assert clips.visible.shape == clips.moved.shape == (3, 4, SIZE, SIZE)
@@ -72,6 +72,6 @@ def test_an_au_is_active_from_a_trace_on_and_lids_from_half_closed_on(corpus):
 
 def test_what_cannot_be_rendered_again_is_named(corpus, store, usable):
     with pytest.raises(InterventionError, match="dataset=synthetic"):
-        render_again(replace(corpus, truth=None), store, usable[:1], [UNCHANGED])
+        render_again(replace(corpus, truth=None), store, usable[:1], [Change()])
     with pytest.raises(InterventionError, match="AU27"):
         render_again(corpus, store, usable[:1], [Change((27,))])
