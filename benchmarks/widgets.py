@@ -20,7 +20,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from paincore.ablations.search import ablate
-from paincore.attention.explained import explain_all
+from paincore.attention.explained import explain
 from paincore.explore.ablations import explore_ablations
 from paincore.explore.attention import explore_attention
 from paincore.explore.explorer import Explorer
@@ -41,7 +41,7 @@ def main() -> None:
     with study.sweep as sweep:
         ablations = ablate(sweep, store, folds, study.starts())
         runs = sweep.train_all(store, [vit], folds, keep_weights=True)
-    models = explain_all(runs, store)
+    models = [explain(run, store) for run in runs]
     face = explore_face(models[0])
     numbers = range(STEPS)
     figures = {

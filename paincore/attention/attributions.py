@@ -10,44 +10,40 @@ Attention has no sign.
 
 import numpy as np
 import torch
+from torch.nn import functional
 
+from paincore.attention.explained import pixels_of
 from paincore.attention.maps import last_layer_and_rollout, patches_along, rollout, to_maps
 from paincore.training.vit import PainTransformer
 
 PATH_STEPS = 16  # Gauss-Legendre points between baseline and image
-GRADIENTS_TOGETHER = 64  # images of which gradients are computed at once
+GRADIENTS_TOGETHER = 4  # samples of whose paths gradients are computed at once
 
 
-def attributions(
-    model: PainTransformer, frames: np.ndarray, seed: int = 0
-) -> dict[str, np.ndarray]:
-    """Maps float32 (M, F, P, P) of samples uint8 (M, F, S, S, 3), by method.
+def attributions(model: PainTransformer, frames: np.ndarray) -> dict[str, np.ndarray]:
+    """Maps float32 (M, F, P, P) by method, of at least one sample, uint8 (M, F, S, S, 3).
 
-    "random" is noise from `seed`; "centre" falls with the distance from a frame's middle;
-    integrated gradients (Sundararajan et al. 2017) begin at the sample's mean colour, so that they
-    ask what deletion asks; gradient x input has its zero at mid-grey. Rollout has half residual and
-    discards nothing.
+    "random" is noise, the same for every model; "centre" falls with the distance from a frame's
+    middle; integrated gradients (Sundararajan et al. 2017) begin at the sample's mean colour, so
+    that they ask what deletion asks; gradient x input has its zero at mid-grey. Rollout has half
+    residual.
     """
     model.eval()
+    shape, places = (*frames.shape[:2], *[patches_along(model)] * 2), range(patches_along(model))
+    distance = np.hypot(*(axis - np.mean(places) for axis in np.meshgrid(places, places)))
     heads, flow = last_layer_and_rollout(model, frames)
-    attention = {
+    rows = {
+        "gradient x input": _gradients(model, frames, integrated=False),
+        "integrated gradients": _gradients(model, frames, integrated=True),
         "last layer mean": heads.mean(axis=1),
         "last layer max": heads.max(axis=1),
         "rollout mean": flow,
         "rollout max": rollout(model, frames, "max"),
     }
     return {
-        "random": _random(model, len(frames), seed),
-        "centre": _centre(model, len(frames)),
-        "gradient x input": _gradients(model, frames, integrated=False),
-        "integrated gradients": _gradients(model, frames, integrated=True),
-    } | {name: to_maps(rows, model) for name, rows in attention.items()}
-
-
-def log_odds(model: PainTransformer, pixels: torch.Tensor) -> torch.Tensor:
-    """Log-odds of pain (B,) of images from `PainTransformer.pixels`."""
-    logits = model(pixels)
-    return logits[:, 1] - logits[:, 0]
+        "random": np.random.default_rng([0, *b"random attribution"]).random(shape, np.float32),
+        "centre": np.broadcast_to(-distance.astype(np.float32), shape),
+    } | {name: to_maps(each, model) for name, each in rows.items()}
 
 
 def mean_colour(frames: np.ndarray) -> np.ndarray:
@@ -56,48 +52,27 @@ def mean_colour(frames: np.ndarray) -> np.ndarray:
     It is that of the pixels that are not black, as registration leaves what the camera did not see.
     """
     seen = frames.any(axis=-1, keepdims=True)
-    count = np.maximum(seen.sum(axis=(1, 2, 3)), 1)
-    mean = frames.sum(axis=(1, 2, 3), dtype=np.int64) / count
+    mean = frames.sum(axis=(1, 2, 3), dtype=np.int64) / np.maximum(seen.sum(axis=(1, 2, 3)), 1)
     colour = np.round(mean).astype(np.uint8)[:, None, None, None]
     return np.broadcast_to(colour, frames.shape).copy()
 
 
-def _random(model: PainTransformer, count: int, seed: int) -> np.ndarray:
-    rng, side = np.random.default_rng([seed, *b"random attribution"]), patches_along(model)
-    return rng.random((count, model.frames, side, side), dtype=np.float32)
-
-
-def _centre(model: PainTransformer, count: int) -> np.ndarray:
-    places = np.arange(patches_along(model)) - (patches_along(model) - 1) / 2
-    distance = np.hypot(places[:, None], places).astype(np.float32)
-    return np.tile(-distance, (count, model.frames, 1, 1))
-
-
 def _gradients(model: PainTransformer, frames: np.ndarray, integrated: bool) -> np.ndarray:
+    """Sums over the patches of the model's images, float32 (M, T) with 0 for the CLS token."""
     from captum.attr import InputXGradient, IntegratedGradients  # half a second: only if asked for
 
     def target(pixels: torch.Tensor) -> torch.Tensor:
-        return log_odds(model, pixels)
+        logits = model(pixels)
+        return logits[:, 1] - logits[:, 0]
 
-    def pixels_of(part: np.ndarray) -> torch.Tensor:
-        return model.pixels(torch.from_numpy(part).to(next(model.parameters()).device))
-
-    found = [np.zeros((0, model.frames, *[patches_along(model)] * 2), np.float32)]
-    for start in range(0, len(frames), GRADIENTS_TOGETHER):
-        part = np.ascontiguousarray(frames[start : start + GRADIENTS_TOGETHER])
-        pixels, baseline = pixels_of(part), pixels_of(mean_colour(part))
+    found, patch = [], model.encoder.config.patch_size
+    both = (pixels_of(model, part, GRADIENTS_TOGETHER) for part in (frames, mean_colour(frames)))
+    for pixels, baseline in zip(*both, strict=True):
         if integrated:
-            how = {"n_steps": PATH_STEPS, "internal_batch_size": GRADIENTS_TOGETHER}
-            each = IntegratedGradients(target).attribute(pixels, baseline, **how)
+            each = IntegratedGradients(target).attribute(pixels, baseline, n_steps=PATH_STEPS)
         else:
             each = InputXGradient(target).attribute(pixels.requires_grad_())
-        found.append(_by_patch(model, each.detach().float()))
-    return np.concatenate(found)
-
-
-def _by_patch(model: PainTransformer, values: torch.Tensor) -> np.ndarray:
-    """Sums float32 (B, F, P, P) over the patches of values (B, 3, H, W) of images."""
-    grid, side = (2 if model.frames == 4 else 1), patches_along(model)
-    pixels = values.sum(1).unflatten(2, (grid, side, -1)).unflatten(1, (grid, side, -1))
-    sums = pixels.sum((3, 6))  # B, grid row, row, grid column, column
-    return sums.permute(0, 1, 3, 2, 4).flatten(1, 2).cpu().numpy()
+        one_channel = each.detach().float().sum(1, keepdim=True)
+        sums = functional.avg_pool2d(one_channel, patch, divisor_override=1)
+        found.append(functional.pad(sums.flatten(1), (1, 0)).cpu())
+    return torch.cat(found).numpy()

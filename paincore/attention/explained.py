@@ -5,20 +5,21 @@ whom it has never seen. Functions that take `folds` take the models of one confi
 their samples then follow one another, those of the first fold first.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
+from scipy.special import expit
 
 from paincore import PaincoreError
 from paincore.data.frames import KEYS
 from paincore.manifest import ROOT
 from paincore.registration.store import FrameStore
 from paincore.statistics.scores import called_pain
-from paincore.training import backbones, samples
+from paincore.training import backbones
 from paincore.training.feed import images_at
 from paincore.training.runs import Run
 from paincore.training.train import trained_model
@@ -50,7 +51,7 @@ class Explained:
     samples: pd.DataFrame
     images: np.ndarray
 
-    def frames(self, numbers: np.ndarray | None = None) -> np.ndarray:
+    def frames(self, numbers: Sequence[int] | None = None) -> np.ndarray:
         """The frames of samples, uint8 (B, F, S, S, 3); None means all."""
         return self.images[self.rows if numbers is None else self.rows[numbers]]
 
@@ -60,51 +61,32 @@ class Explained:
         return replace(self, rows=self.rows[numbers], samples=samples)
 
     def some(self, at_most: int, labels: Sequence[bool] = (True,)) -> "Explained":
-        """The same with `evenly_chosen` samples alone: neighbouring ones are alike."""
-        return self.only(evenly_chosen(self.samples, at_most, labels))
+        """The same with at most so many samples of each subject and label, evenly spaced in time.
+
+        `labels` are the values of `pain` that are taken. Of a subject's n samples of a label these
+        are the (i + 1/2) n / k-th for i below k = min(n, `at_most`): neighbouring ones are alike,
+        and nothing is random.
+        """
+        asked, chosen = self.samples[self.samples["pain"].isin(labels)], []
+        for _, own in asked.groupby(["subject", "pain"]):
+            count = min(len(own), at_most)
+            chosen.extend(own.index[((np.arange(count) + 0.5) * len(own) / count).astype(int)])
+        return self.only(np.sort(np.array(chosen, np.int64)))
 
 
 def explain(run: Run, store: FrameStore, results: str | Path | None = None) -> Explained:
     """A run whose weights were kept, opened with the store it was trained on.
 
     `results` is where images at the model's size are kept. Raises TrainingError where weights are
-    missing, ExplanationError for another store or one of smaller images than the model takes.
+    missing, ExplanationError for another store.
     """
     if store.fingerprint != run.rests_on["store"]:
-        raise ExplanationError(
-            f"{run.folder} was trained on another store than {store.folder}. Open that one."
-        )
-    model = trained_model(run)
-    side = store.images.shape[1]
-    if side < model.image_size:
-        raise ExplanationError(
-            f"{store.folder} holds images of {side} px, this model takes {model.image_size}. "
-            "Register the corpus at that size or larger."
-        )
-    cache = Path(results or ROOT / "results") / "cache"
-    rows, images = _rows(run, store), images_at(store, model.image_size, cache)
-    last = store.frames.iloc[rows[:, -1]].reset_index(drop=True)
-    added = run.predictions[["fold", "probability", "corrected"]].reset_index(drop=True)
-    return Explained(run, model, store, rows, pd.concat([last, added], axis=1), images)
-
-
-def _rows(run: Run, store: FrameStore) -> np.ndarray:
-    """The store's rows of each test sample: those that end at the frames of the predictions."""
-    config = run.configuration
-    every = samples.sample_rows(store.frames, store.usable, config.model, config.clip_stride)
-    ends = pd.MultiIndex.from_frame(store.frames.iloc[every[:, -1]][KEYS])
-    places = ends.get_indexer(pd.MultiIndex.from_frame(run.predictions[KEYS]))
-    if (places < 0).any():
-        why = f"predicts frames that end no sample of {store.folder}"
-        raise ExplanationError(f"{run.folder} {why}. Delete the run and train again.")
-    return every[places]
-
-
-def explain_all(
-    runs: Iterable[Run], store: FrameStore, results: str | Path | None = None
-) -> list[Explained]:
-    """`explain` each run."""
-    return [explain(run, store, results) for run in runs]
+        raise ExplanationError(f"{run.folder} was not trained on {store.folder}. Open its store.")
+    model, cache = trained_model(run), Path(results or ROOT / "results") / "cache"
+    predicted = run.predictions[[*KEYS, "fold", "probability", "corrected"]]
+    samples = predicted.merge(store.frames.assign(last=range(len(store.frames))), "left", KEYS)
+    rows = samples.pop("last").to_numpy()[:, None] + np.arange(1 - model.frames, 1)
+    return Explained(run, model, store, rows, samples, images_at(store, model.image_size, cache))
 
 
 def untrained(explained: Explained, random: bool) -> Explained:
@@ -131,23 +113,6 @@ def with_controls(
     return models
 
 
-def evenly_chosen(
-    samples: pd.DataFrame, at_most: int, labels: Sequence[bool] = (True,)
-) -> np.ndarray:
-    """Of each subject and label at most so many samples, evenly spaced in order.
-
-    `samples` has a row for each test sample, in order of time, with `subject` and `pain`, of which
-    `labels` are taken; of a subject's n samples of a label, the (i + 1/2) n / k-th for i below
-    k = min(n, `at_most`). Sorted int64 (K,); nothing is random.
-    """
-    chosen = []
-    table = samples.reset_index(drop=True)
-    for _, own in table[table["pain"].isin(labels)].groupby(["subject", "pain"]):
-        count = min(len(own), at_most)
-        chosen.extend(own.index[((np.arange(count) + 0.5) * len(own) / count).astype(int)])
-    return np.sort(np.array(chosen, np.int64))
-
-
 def samples_of(folds: Sequence[Explained]) -> pd.DataFrame:
     """`Explained.samples` of all folds."""
     return pd.concat([one.samples for one in folds], ignore_index=True)
@@ -159,17 +124,25 @@ def outcomes(samples: pd.DataFrame) -> np.ndarray:
     return np.select([pain & called, pain & ~called, ~pain & called], OUTCOMES[:3], OUTCOMES[3])
 
 
-def probabilities(model: PainTransformer, frames: np.ndarray, batch: int = TOGETHER) -> np.ndarray:
-    """The probability of pain, float32 (M,), of samples uint8 (M, F, S, S, 3).
+def pixels_of(model: PainTransformer, frames: np.ndarray, together: int) -> Iterator[torch.Tensor]:
+    """The model's images (B, 3, H, W) of samples uint8 (M, F, S, S, 3), so many at once."""
+    for start in range(0, len(frames), together):
+        part = torch.from_numpy(frames[start : start + together])
+        yield model.pixels(part.to(model.head.weight.device))
+
+
+@torch.inference_mode()
+def log_odds(model: PainTransformer, frames: np.ndarray) -> np.ndarray:
+    """The log-odds of pain, float32 (M,), of samples uint8 (M, F, S, S, 3).
 
     The model is put into evaluation mode and stays in it.
     """
     model.eval()
-    device = next(model.parameters()).device
-    found = [np.zeros(0, np.float32)]
-    with torch.inference_mode():
-        for start in range(0, len(frames), batch):
-            part = torch.from_numpy(np.ascontiguousarray(frames[start : start + batch]))
-            logits = model(model.pixels(part.to(device)))
-            found.append(logits.float().softmax(-1)[:, 1].cpu().numpy())
-    return np.concatenate(found)
+    logits = [np.zeros((0, 2), np.float32)]  # there may be no sample
+    logits += [model(pixels).float().cpu().numpy() for pixels in pixels_of(model, frames, TOGETHER)]
+    return np.diff(np.concatenate(logits))[:, 0]
+
+
+def probabilities(model: PainTransformer, frames: np.ndarray) -> np.ndarray:
+    """The probability of pain, float32 (M,), of samples as for `log_odds`."""
+    return expit(log_odds(model, frames))

@@ -11,21 +11,17 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import pandas as pd
+from scipy.stats import rankdata
 
 from paincore.attention.attributions import attributions, mean_colour
-from paincore.attention.explained import TOGETHER, TRAINED, Explained, probabilities
-from paincore.attention.interventions import (
-    NEUTRAL,
-    PAINLESS,
-    Change,
-    Rendered,
-    active_aus,
-    render_again,
-)
+from paincore.attention.explained import TRAINED, Explained, log_odds, probabilities
+from paincore.attention.interventions import NEUTRAL, PAINLESS, Rendered, active_aus, render_again
 from paincore.attention.maps import rollout, to_maps
-from paincore.attention.regions import AU_REGIONS, times_even
+from paincore.attention.regions import AU_REGIONS, patch_proportions, times_even
 from paincore.data.corpus import Corpus
+from paincore.data.facs import PSPI_AUS
 from paincore.training.vit import PainTransformer
+from synthpain.again import Change
 
 BLUR = 1 / 6  # of a frame's side: standard deviation that leaves light and tone, and no feature
 
@@ -46,30 +42,17 @@ def curves(
     frames together, from `end` and the others from `start`, both uint8 (M, F, S, S, 3). Deletion
     goes from frames to what replaces them, insertion back. Petsiuk et al. 2018, "RISE".
     """
-    count, patch = int(np.prod(maps.shape[1:])), start.shape[2] // maps.shape[-1]
-    rank = np.argsort(np.argsort(-maps.reshape(len(maps), count), axis=1, kind="stable"), axis=1)
-    given = np.round(np.arange(steps + 1) * count / steps).astype(int)
-    found, at_once = [np.zeros((0, steps + 1), np.float32)], max(1, TOGETHER // (steps + 1))
-    for first in range(0, len(start), at_once):
-        part = slice(first, first + at_once)
-        taken = (rank[part, None] < given[:, None]).reshape(-1, steps + 1, *maps.shape[1:])
-        taken = taken.repeat(patch, axis=-2).repeat(patch, axis=-1)  # of patches, now of pixels
-        mixed = np.where(taken[..., None], end[part, None], start[part, None])
-        values = probabilities(model, mixed.reshape(-1, *start.shape[1:]))
-        found.append(values.reshape(-1, steps + 1))
-    return np.concatenate(found)
+    count, patch = maps[0].size, start.shape[2] // maps.shape[-1]
+    rank = rankdata(-maps.reshape(-1, count), "ordinal", axis=1).reshape(maps.shape)
+    rank = rank.repeat(patch, axis=-2).repeat(patch, axis=-1)[..., None]  # of pixels
+    taken = [round(step * count / steps) for step in range(steps + 1)]
+    mixed = (np.where(rank <= number, end, start) for number in taken)
+    return np.stack([probabilities(model, each) for each in mixed], axis=1)
 
 
 def area_under(values: np.ndarray) -> np.ndarray:
     """Areas under curves (M, steps + 1) over the proportion of patches, 0 to 1: float64 (M,)."""
     return np.trapezoid(values, dx=1 / (values.shape[1] - 1), axis=1).astype(np.float64)
-
-
-def patch_proportions(pixels: np.ndarray, side: int) -> np.ndarray:
-    """The proportion of each patch's pixels that are True: float32 (..., P, P) of (..., S, S)."""
-    patch = pixels.shape[-1] // side
-    blocks = pixels.reshape(*pixels.shape[:-2], side, patch, side, patch)
-    return blocks.mean(axis=(-3, -1), dtype=np.float32)
 
 
 def pointing_game(
@@ -84,27 +67,12 @@ def pointing_game(
     patch, the most that a single maximum can hit. All are NaN where nothing visible moves. Zhang et
     al. 2016, "Top-down neural attention by excitation backprop".
     """
-    count = int(np.prod(maps.shape[1:]))
-    flat, moved = maps.reshape(len(maps), count), moved & visible
-    moves = patch_proportions(moved, maps.shape[-1]).reshape(len(maps), count)
-    greatest = flat == flat.max(axis=1, keepdims=True, initial=-np.inf)
-    hits = (moves * greatest).sum(axis=1, dtype=np.float64) / greatest.sum(axis=1)
-    moving, face = (part.sum(axis=(1, 2, 3)).astype(np.float64) for part in (moved, visible))
-    nothing = moving == 0
-    chance = np.divide(moving, face, out=np.full(len(maps), np.nan), where=~nothing)
-    oracle = moves.max(axis=1).astype(np.float64)
-    return np.where(nothing, np.nan, hits), chance, np.where(nothing, np.nan, oracle)
-
-
-def causal_effects(model: PainTransformer, frames: np.ndarray, without: np.ndarray) -> np.ndarray:
-    """By how much an AU raises the log-odds of pain: with it − without it, float64 (K,).
-
-    `frames` and `without` uint8 (K, F, S, S, 3) are the same samples with and without the AU, the
-    latter from `interventions`. The log-odds do not flatten where a prediction is sure.
-    """
-    both = (probabilities(model, part).astype(np.float64) for part in (frames, without))
-    with_it, without_it = (p.clip(1e-7, 1 - 1e-7) for p in both)
-    return np.log(with_it / (1 - with_it)) - np.log(without_it / (1 - without_it))
+    flat, moved = maps.reshape(len(maps), -1), moved & visible
+    moves = patch_proportions(moved, maps.shape[-1]).reshape(flat.shape).astype(np.float64)
+    hits = np.ma.array(moves, mask=flat < flat.max(axis=1, keepdims=True)).mean(axis=1).data
+    moving, face = (part.sum(axis=(1, 2, 3)) for part in (moved, visible))
+    known = np.where(moving > 0, 1.0, np.nan)
+    return hits * known, moving / np.maximum(face, 1) * known, moves.max(axis=1) * known
 
 
 @dataclass(frozen=True)
@@ -125,52 +93,45 @@ class Faithfulness:
     lost: int = 0
 
 
-def measure_faithfulness(
-    corpus: Corpus, compared: Mapping[str, Sequence[Explained]], workers: int | None = None
-) -> Faithfulness:
+def measure_faithfulness(corpus: Corpus, models: Mapping[str, Sequence[Explained]]) -> Faithfulness:
     """Samples with pain, rendered again without each acting unit, without all, and neutral.
 
-    `compared` is of `with_controls`: all is measured of the trained model, rollout in the units'
-    regions of its controls too. Raises InterventionError if all samples lose their faces. Of a
-    corpus that does not know what its frames were caused by, `units` and `points`
-    are empty, and nothing is replaced by a neutral face.
+    `models` is of `with_controls`: all is measured of the trained model, rollout in the units'
+    regions of its controls too. Of a corpus that does not know what its frames were caused by,
+    `units` and `points` are empty, and nothing is replaced by a neutral face.
     """
-    folds = compared[TRAINED]
+    folds = models[TRAINED]
     if corpus.truth is None:
-        areas = [_areas(one, attributions(one.model, one.frames()), {}) for one in folds]
+        asked = [one for one in folds if len(one.rows)]
+        areas = [_areas(one, attributions(one.model, one.frames()), {}) for one in asked]
         return Faithfulness(pd.concat(areas, ignore_index=True), pd.DataFrame(), pd.DataFrame())
-    plan = pd.DataFrame(
-        [
-            (fold, number, change)
-            for fold, one in enumerate(folds)
-            for number, units in enumerate(active_aus(corpus, one.rows[:, -1]))
-            for change in (PAINLESS, NEUTRAL, *(Change((unit,)) for unit in units))
-        ],
-        columns=["fold", "number", "change"],
-    )
-    rows = np.array([folds[one.fold].rows[one.number] for one in plan.itertuples()])
-    size = folds[0].model.image_size
-    again = render_again(corpus, folds[0].store, rows, list(plan["change"]), size, workers)
-    whole = plan.assign(whole=again.whole).groupby(["fold", "number"])["whole"].transform("all")
-    again.check_some_left(whole.to_numpy())
-    parts = []
-    for fold, own in plan[whole].groupby("fold"):
-        models = {name: each[fold].only(own["number"].unique()) for name, each in compared.items()}
-        own = own.assign(number=own["number"].rank(method="dense").astype(int) - 1)
-        parts.append(_of_fold(models, own, again))
+    removals = [
+        (fold, number, removed)
+        for fold, one in enumerate(folds)
+        for number, units in enumerate(active_aus(corpus, one.rows[:, -1]))
+        for removed in ("painless", "neutral", *units)
+    ]
+    plan = pd.DataFrame(removals, columns=["fold", "number", "removed"])
+    kinds = {"painless": PAINLESS, "neutral": NEUTRAL} | {u: Change((u,)) for u in PSPI_AUS}
+    changes = [kinds[removed] for removed in plan["removed"]]
+    rows = np.array([folds[fold].rows[number] for fold, number, _ in removals])
+    again = render_again(corpus, folds[0].store, rows, changes, folds[0].model.image_size)
+    whole = pd.Series(again.whole).groupby([plan["fold"], plan["number"]]).transform("all")
+    parts = [
+        _of_fold({name: each[fold] for name, each in models.items()}, own, again)
+        for fold, own in plan[whole].groupby("fold")
+    ]
     tables = (pd.concat(each, ignore_index=True) for each in zip(*parts, strict=True))
     return Faithfulness(*tables, lost=len(plan[~whole].drop_duplicates(["fold", "number"])))
 
 
-def _of_fold(
-    models: Mapping[str, Explained], plan: pd.DataFrame, again: Rendered
-) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+def _of_fold(models: Mapping[str, Explained], plan: pd.DataFrame, again: Rendered) -> tuple:
     """`areas`, `points` and `units` of one fold; the index of `plan` is the place in `again`."""
-    one = models[TRAINED]
-    painless, neutral = (
-        plan.index[plan["change"].map(kind.__eq__)] for kind in (PAINLESS, NEUTRAL)
-    )
+    kept, numbers = np.unique(plan["number"], return_inverse=True)
+    models = {name: one.only(kept) for name, one in models.items()}
+    one, plan = models[TRAINED], plan.assign(number=numbers)
     frames, subjects = one.frames(), one.samples["subject"]
+    painless, neutral = (plan.index[plan["removed"] == kind] for kind in ("painless", "neutral"))
     maps = attributions(one.model, frames)
     areas = _areas(one, maps, {"neutral face": again.frames[neutral]})
 
@@ -180,9 +141,10 @@ def _of_fold(
         points[name], points["chance"], points["oracle"] = hits
 
     single = plan.drop([*painless, *neutral])
-    at, removed = single["number"].to_numpy(), [change.removed[0] for change in single["change"]]
-    effects = causal_effects(one.model, frames[at], again.frames[single.index])
-    units = pd.DataFrame({"subject": subjects[at].to_numpy(), "unit": removed, "log_odds": effects})
+    at, removed = single["number"].to_numpy(), single["removed"].to_numpy()
+    units = pd.DataFrame({"subject": subjects.to_numpy()[at], "unit": removed})
+    without = log_odds(one.model, again.frames[single.index])
+    units["log_odds"] = log_odds(one.model, frames)[at] - without
     for name, other in models.items():
         rolled = to_maps(rollout(other.model, frames), other.model)
         ratios = {unit: times_even(rolled, AU_REGIONS[unit]) for unit in set(removed)}
@@ -190,9 +152,7 @@ def _of_fold(
     return areas, pd.DataFrame(points), units
 
 
-def _areas(
-    one: Explained, maps: Mapping[str, np.ndarray], others: Mapping[str, np.ndarray]
-) -> pd.DataFrame:
+def _areas(one: Explained, maps: Mapping, others: Mapping[str, np.ndarray]) -> pd.DataFrame:
     """`Faithfulness.areas` of one fold; `others` are replacements beside those of every corpus."""
     frames, tables = one.frames(), []
     kinds = {"mean colour": mean_colour(frames), "blurred face": blurred(frames), **others}

@@ -11,14 +11,15 @@ of people. Grey is what has learnt nothing: random weights, chance, another seed
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 
 import cv2
 import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import Normalize
-from matplotlib.figure import Figure, SubFigure
+from matplotlib.colors import CenteredNorm, Normalize
+from matplotlib.figure import Figure
 
 from paincore import style
 from paincore.attention import tables
@@ -36,17 +37,15 @@ COLUMNS = 4  # images side by side
 LETTERS = 9.5  # points: the figures are read on phones too
 MODEL_COLOURS = {SHUFFLED: "#E69F00", PRETRAINED: "#009E73", RANDOM_WEIGHTS: PAPER}
 MODEL_COLOURS |= {PLANTED: PAIN, OTHER_SEED: PAPER, "oracle": MUTED}  # all others in blue
-NO_SAMPLE = (
-    "No clip of a test subject begins without pain, goes on with it and is found by the model."
-)
+NO_SAMPLE = "No clip that begins without pain and goes on with it is found by the model."
 NO_CAUSES = "This corpus does not know its causes: no frame can be rendered again without one."
 
 
 def tiled(frames: np.ndarray) -> np.ndarray:
     """One image (S', S', ...) of frames (F, S, S, ...): of four the 2x2 grid, else the one."""
-    if len(frames) == 1:
-        return frames[0]
-    return np.vstack([np.hstack(list(frames[:2])), np.hstack(list(frames[2:]))])
+    side = 2 if len(frames) == 4 else 1
+    rows = frames.reshape(side, side, *frames.shape[1:])
+    return np.vstack([np.hstack(row) for row in rows])
 
 
 @style.styled
@@ -54,14 +53,13 @@ def show_sample(corpus, chosen: ChosenSample | None) -> Figure:
     """The frames of one sample in order of time, each with its PSPI: the paper's Figure 8."""
     if chosen is None:
         return sentence_instead(corpus.dataset, "The sample", NO_SAMPLE)
-    rows, store = chosen.explained.rows[chosen.number], chosen.explained.store
-    frames = store.frames.iloc[rows]
-    sample = chosen.explained.samples.iloc[chosen.number]
+    store, sample = chosen.explained.store, chosen.explained.samples.iloc[chosen.number]
     title = f"{sample['sequence']}, tested in fold {sample['fold']}: "
     title += f"probability of pain {sample['probability']:.2f}"
     figure = new_figure(corpus.dataset, title, 0.55 + WIDTH / COLUMNS)
-    for axes, row, frame in zip(figure.subplots(1, 4), rows, frames.itertuples(), strict=True):
-        style.show_face(axes, store.images[row], corpus.dataset, frame.subject)
+    frames = store.frames.iloc[chosen.explained.rows[chosen.number]]
+    for axes, frame in zip(figure.subplots(1, 4), frames.itertuples(), strict=True):
+        style.show_face(axes, store.images[frame.Index], corpus.dataset, frame.subject)
         axes.set_title(f"frame {frame.frame}: PSPI {frame.pspi:.0f}", color=MUTED)
     return figure
 
@@ -83,19 +81,18 @@ def _show_maps(corpus, title: str, chosen: ChosenSample | None, maps: Mapping | 
         return sentence_instead(corpus.dataset, title, NO_SAMPLE)
     rows, store = chosen.explained.rows[chosen.number], chosen.explained.store
     subject, face = store.frames["subject"].iloc[rows[0]], tiled(store.images[rows])
-    shown = [(name, scaled(one[None])[0]) for name, one in maps.items()]
-    first = shown[:COLUMNS]
-    shown += [(f"{name}, from {THRESHOLD:g} on", above(one, THRESHOLD)) for name, one in first]
+    shown = {name: scaled(one[None])[0] for name, one in maps.items()}
+    for name, one in list(shown.items())[:COLUMNS]:
+        shown[f"{name}, from {THRESHOLD:g} on"] = above(one, THRESHOLD)
     lines, norm = -(-len(shown) // COLUMNS), Normalize(0, 1)
     figure = new_figure(corpus.dataset, title, lines * (WIDTH / COLUMNS + 0.05) + 0.4)
-    panels = figure.subplots(lines, COLUMNS, squeeze=False)
-    for axes in panels.flat:
-        axes.set_axis_off()
-    for axes, (name, one) in zip(panels.flat, shown, strict=False):
+    for place, (name, one) in enumerate(shown.items(), start=1):
+        axes = figure.add_subplot(lines, COLUMNS, place)
         overlay(axes, corpus, face, subject, one, norm)
         axes.set_title(name, color=MUTED, fontsize=8)
     scale = matplotlib.cm.ScalarMappable(norm, MAP_COLOURS)
-    figure.colorbar(scale, ax=panels, shrink=0.8, aspect=18, pad=0.02, label="least to greatest")
+    look = {"shrink": 0.8, "aspect": 18, "pad": 0.02}
+    figure.colorbar(scale, ax=figure.axes, label="least to greatest", **look)
     return figure
 
 
@@ -103,12 +100,13 @@ def overlay(
     axes: Axes, corpus, face: np.ndarray, subject: str, values: np.ndarray, norm: Normalize
 ) -> None:
     """The map (F, P, P), NaN where nothing is coloured, on the face in grey."""
-    shown, side = style.may_be_shown(corpus.dataset, subject), len(face)
+    axes.set_axis_off()
+    shown = style.may_be_shown(corpus.dataset, subject)
     if shown:
         grey = cv2.cvtColor(cv2.cvtColor(face, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
         style.show_face(axes, grey, corpus.dataset, subject)
+    extent = (-0.5, len(face) - 0.5, len(face) - 0.5, -0.5)
     look = {"cmap": MAP_COLOURS, "norm": norm, "alpha": OPACITY if shown else 1}
-    extent = (-0.5, side - 0.5, side - 0.5, -0.5)
     axes.imshow(tiled(values), extent=extent, interpolation="nearest", **look)
 
 
@@ -119,13 +117,13 @@ def show_mean_maps(corpus, maps: np.ndarray, samples: pd.DataFrame) -> Figure:
     Of maps (M, F, P, P) and their samples. All have one scale: times as much as an even map, 1
     where attention is even. Frames of a clip stand as the model sees them.
     """
-    outcome, size, grid = outcomes(samples), 224, len(tiled(maps[0])) // maps.shape[-1]
-    means = {name: maps[outcome == name].mean(axis=0) for name in OUTCOMES if name in outcome}
-    even = {name: one / one.mean() for name, one in means.items()}
+    outcome, grid = outcomes(samples), len(tiled(maps[0])) // maps.shape[-1]
+    even = {name: maps[outcome == name].mean(axis=0) for name in OUTCOMES if name in outcome}
+    even = {name: one / one.mean() for name, one in even.items()}
     figure = new_figure(corpus.dataset, "Where attention goes, by outcome", WIDTH / COLUMNS + 0.9)
     panels = figure.subplots(1, len(even), squeeze=False)[0]
     look = {"cmap": MAP_COLOURS, "vmin": 0, "vmax": max(one.max() for one in even.values())}
-    *faces, outside = (np.tile(mask, (grid, grid)) for mask in region_masks(size).values())
+    *faces, outside = (np.tile(mask, (grid, grid)) for mask in region_masks(224).values())
     for axes, (name, values) in zip(panels, even.items(), strict=True):
         axes.set_axis_off()
         image = axes.imshow(tiled(values), extent=(0, *outside.shape, 0), **look)
@@ -136,29 +134,25 @@ def show_mean_maps(corpus, maps: np.ndarray, samples: pd.DataFrame) -> Figure:
     return figure
 
 
-@style.styled
 def plot_regions(corpus, found: Mapping[str, pd.DataFrame]) -> Figure:
     """Ratios of `shares.by_region` for each model, a panel for each kind of map."""
-    figure = new_figure(corpus.dataset, "Attention in regions of the face", 5.4)
     panels = {kind: dict(list(table.groupby("name", sort=False))) for kind, table in found.items()}
-    _plot_intervals(figure, panels, REGION_NAMES, "times an even map", null=1)
-    return figure
+    block = (panels, REGION_NAMES, "times an even map")
+    return _plot_intervals(corpus, "Attention in regions of the face", block, null=1)
 
 
 @style.styled
 def plot_heads(corpus, table: pd.DataFrame) -> Figure:
     """Ratios of `shares.by_head`: a row a head, a column a region."""
-    heads = table["name"].unique()
-    wide = table.pivot(index="name", columns="region", values="mean").loc[heads, list(REGION_NAMES)]
+    wide = table.set_index(["name", "region"])["mean"].unstack(sort=False)
     figure = new_figure(corpus.dataset, "Regions, head by head", 1.6 + 0.36 * len(wide))
-    axes, reach = figure.subplots(), max(abs(wide.to_numpy() - 1).max(), 0.01)
-    image = axes.imshow(wide, cmap="PuOr_r", vmin=1 - reach, vmax=1 + reach, aspect="auto")
+    axes = figure.subplots()
+    image = axes.imshow(wide, cmap="PuOr_r", norm=CenteredNorm(1), alpha=0.6, aspect="auto")
     for (row, column), value in np.ndenumerate(wide):
-        colour = "white" if abs(value - 1) > 0.7 * reach else "black"
-        axes.annotate(f"{value:.2f}", (column, row), ha="center", va="center", color=colour)
-    names = [name.replace(" of the ", " of\nthe ") for name in REGION_NAMES]
+        axes.annotate(f"{value:.2f}", (column, row), ha="center", va="center")
+    names = [name.replace(" of the ", " of\nthe ") for name in wide.columns]
     axes.set_xticks(range(len(names)), names, color="black", fontsize=8.5)
-    axes.set_yticks(range(len(heads)), heads, color="black")
+    axes.set_yticks(range(len(wide)), wide.index, color="black")
     axes.spines[:].set_visible(False)
     figure.colorbar(image, ax=axes, pad=0.02, label="times an even map")
     return figure
@@ -184,16 +178,13 @@ def plot_units(corpus, table: pd.DataFrame) -> Figure:
     return _plot_rows(corpus, title, table, "times an even map, difference")
 
 
-@style.styled
 def plot_faithfulness(corpus, found: Faithfulness, resamples: pd.DataFrame) -> Figure:
     """Insertion − deletion of each method, − that of random order, by replacement."""
     table = tables.beyond_random(found, resamples)
     kinds, methods = (table.index.unique(level) for level in ("replaced", "method"))
-    height = 1.3 + 0.44 * len(methods)
-    figure = new_figure(corpus.dataset, f"Insertion {MINUS} deletion", height)
     panels = {f"replaced: {kind}": {"": table.loc[kind]} for kind in kinds}
-    _plot_intervals(figure, panels, methods, "beyond random order")
-    return figure
+    block = (panels, methods, "beyond random order")
+    return _plot_intervals(corpus, f"Insertion {MINUS} deletion", block)
 
 
 def plot_pointing(corpus, found: Faithfulness, resamples: pd.DataFrame) -> Figure:
@@ -226,10 +217,8 @@ def _plot_rows(
     """One panel with the rows of a table, named by their index and values; None: no causes."""
     if table is None:
         return sentence_instead(corpus.dataset, title, NO_CAUSES)
-    figure = new_figure(corpus.dataset, title, 1.2 + 0.42 * len(table))
     names = [name.format(index, row) for index, row in table.iterrows()]
-    _plot_intervals(figure, {"": {"": table}}, names, label)
-    return figure
+    return _plot_intervals(corpus, title, ({"": {"": table}}, names, label))
 
 
 @style.styled
@@ -238,49 +227,44 @@ def plot_shortcut(corpus, tried: ShortcutTrial | None, resamples: pd.DataFrame) 
     title, models = "A planted shortcut: used, and found?", [PLANTED, CLEAN, OTHER_SEED]
     if tried is None:
         return sentence_instead(corpus.dataset, title, NO_CAUSES)
-    figure = new_figure(corpus.dataset, title, 5.6)
-    upper, lower = figure.subfigures(2, 1, height_ratios=(1, 2.4))
     used = {"": {"": tables.shortcut_used(tried, resamples).loc[models]}}
     label = "change of the probability of pain when a head without pain is turned"
-    _plot_intervals(upper, used, models, label)
-    more = {
-        model: tables.shortcut_found(tried, resamples, model).drop(["random", "centre"], level=1)
-        for model in (PLANTED, OTHER_SEED)
-    }
-    panels = {f"on {kind} images": {f"{model} {MINUS} {CLEAN}": table.loc[kind]
-                                    for model, table in more.items()}
-              for kind in (PLANTED, CLEAN)}  # fmt: skip
-    methods = more[PLANTED].loc[CLEAN].index
-    _plot_intervals(lower, panels, methods, "proportion on the hidden part")
-    return figure
+    panels = {f"on {kind} images": {} for kind in (PLANTED, CLEAN)}
+    for model, kind in product((PLANTED, OTHER_SEED), (PLANTED, CLEAN)):
+        more = tables.shortcut_found(tried, resamples, model).loc[kind].drop(["random", "centre"])
+        panels[f"on {kind} images"][f"{model} {MINUS} {CLEAN}"] = more
+    found = (panels, more.index, "proportion on the hidden part")
+    return _plot_intervals(corpus, title, (used, models, label), found)
 
 
+@style.styled
 def _plot_intervals(
-    figure: Figure | SubFigure,
-    panels: Mapping[str, Mapping[str, pd.DataFrame]],
-    names: Sequence[str],
-    label: str,
-    null: float = 0,
-) -> None:
-    """Panels side by side, by title, of tables with mean, low and high, by model.
+    corpus, title: str, *blocks: tuple[Mapping, Sequence[str], str], null: float = 0
+) -> Figure:
+    """Blocks below one another of panels side by side, with a line at what means nothing, `null`.
 
-    Tables of a panel have the same rows, `names`; their points stand below one another in each. A
-    model, or else a row, has its colour of `MODEL_COLOURS`.
+    A block has its panels, the names of its rows and what its axes say. Panels have a title and
+    tables by model, with mean, low and high and the block's rows; their points stand below one
+    another in each row. A model, or else a row, has its colour of `MODEL_COLOURS`.
     """
-    every = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-    for axes, (title, groups) in zip(every, panels.items(), strict=True):
-        _name_rows(axes, names, label, null)
-        axes.set_title(title)
-        for place, (model, table) in enumerate(groups.items()):
-            colour = MODEL_COLOURS.get(model.removesuffix(f" {MINUS} {CLEAN}"), THIS)
-            shift = 0.19 * (place - (len(groups) - 1) / 2)
-            for row, (index, one) in enumerate(table.iterrows()):
-                own = MODEL_COLOURS.get(index, colour)
-                style.draw_interval(axes, *one[["mean", "low", "high"]], row + shift, own, "o")
-            axes.plot([], [], "o", color=colour, label=model)
-    if len(groups) > 1:
-        look = {"loc": "outside lower center", "ncols": len(groups), "fontsize": LETTERS}
-        figure.legend(*every[0].get_legend_handles_labels(), **look)
+    heights = [1.1 + 0.43 * len(names) for _, names, _ in blocks]
+    figure = new_figure(corpus.dataset, title, 0.2 + sum(heights))
+    parts = figure.subfigures(len(blocks), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for part, (panels, names, label) in zip(parts, blocks, strict=True):
+        every = part.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+        for axes, (above_it, groups) in zip(every, panels.items(), strict=True):
+            _name_rows(axes, names, label, null)
+            axes.set_title(above_it)
+            for place, (model, table) in enumerate(groups.items()):
+                colour = MODEL_COLOURS.get(model.removesuffix(f" {MINUS} {CLEAN}"), THIS)
+                colours = [MODEL_COLOURS.get(index, colour) for index in table.index]
+                rows = np.arange(len(table)) + 0.19 * (place - (len(groups) - 1) / 2)
+                axes.hlines(rows, table["low"], table["high"], colours, lw=2)
+                axes.scatter(table["mean"], rows, 25, colours, label=model)
+        if len(groups) > 1:
+            look = {"loc": "outside lower center", "ncols": len(groups), "fontsize": LETTERS}
+            part.legend(*every[0].get_legend_handles_labels(), **look)
+    return figure
 
 
 def _name_rows(axes: Axes, names: Sequence[str], label: str, null: float) -> None:
@@ -288,6 +272,5 @@ def _name_rows(axes: Axes, names: Sequence[str], label: str, null: float) -> Non
     axes.axvline(null, color=MUTED, lw=1, zorder=0)
     axes.set_ylim(len(names) - 0.45, -0.55)
     axes.set_yticks(range(len(names)), names, color="black", fontsize=LETTERS)
-    axes.tick_params(axis="y", length=0)
     axes.set_xlabel(label, fontsize=LETTERS)
     axes.grid(axis="x")

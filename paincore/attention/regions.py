@@ -61,16 +61,15 @@ def canonical_face() -> np.ndarray:
 
 @lru_cache(maxsize=8)
 def region_masks(size: int) -> dict[str, np.ndarray]:
-    """Each of `REGION_NAMES` in a frontal view of `size` pixels, bool (size, size): no two overlap,
-    and together they are the whole view."""
+    """Each of `REGION_NAMES`, in this order, in a frontal view of `size` pixels, bool (size, size):
+    no two overlap, and together they are the whole view."""
     points = view_points(canonical_face(), size)[:, :2]
     free, found = np.ones((size, size), bool), {}
     outlines = {**REGIONS, REST: (OVAL,)}
     for name, parts in outlines.items():
         filled = np.zeros((size, size), np.uint8)
-        for part in parts:
-            corners = np.round(points[list(part)] * 16).astype(np.int32)
-            cv2.fillPoly(filled, [corners], 1, shift=4)
+        corners = [np.round(points[list(part)] * 16).astype(np.int32) for part in parts]
+        cv2.fillPoly(filled, corners, 1, shift=4)
         found[name] = (filled > 0) & free
         free &= ~found[name]
     return found | {OUTSIDE: free}
@@ -79,9 +78,15 @@ def region_masks(size: int) -> dict[str, np.ndarray]:
 @lru_cache(maxsize=8)
 def coverage(patches: int) -> np.ndarray:
     """The proportion of each patch that belongs to each of `REGION_NAMES`: float64 (R, P, P)."""
-    fine = region_masks(patches * FINE)
-    blocks = (fine[name].reshape(patches, FINE, patches, FINE) for name in REGION_NAMES)
-    return np.stack([block.mean(axis=(1, 3)) for block in blocks])
+    masks = np.stack(list(region_masks(patches * FINE).values()))
+    return patch_proportions(masks, patches).astype(np.float64)
+
+
+def patch_proportions(pixels: np.ndarray, side: int) -> np.ndarray:
+    """The proportion of each patch's pixels that are True: float32 (..., P, P) of (..., S, S)."""
+    patch = pixels.shape[-1] // side
+    blocks = pixels.reshape(*pixels.shape[:-2], side, patch, side, patch)
+    return blocks.mean(axis=(-3, -1), dtype=np.float32)
 
 
 def proportions(maps: np.ndarray) -> np.ndarray:

@@ -14,15 +14,9 @@ import numpy as np
 import pandas as pd
 from scipy.spatial.distance import pdist
 
+from paincore.attention import regions
 from paincore.attention.explained import TRAINED
-from paincore.attention.regions import (
-    AU_REGIONS,
-    REGION_NAMES,
-    REGIONS,
-    areas,
-    proportions,
-    times_even,
-)
+from paincore.attention.regions import AU_REGIONS, REGION_NAMES
 from paincore.statistics.bootstrap import interval
 
 
@@ -42,17 +36,15 @@ def with_intervals(means: pd.DataFrame, resamples: pd.DataFrame) -> pd.DataFrame
     return pd.DataFrame(table, index=means.columns)
 
 
-def by_region(
-    maps: Mapping[str, np.ndarray], subjects: pd.Series, resamples: pd.DataFrame
-) -> pd.DataFrame:
+def by_region(maps: Mapping, subjects: pd.Series, resamples: pd.DataFrame) -> pd.DataFrame:
     """Ratios of maps (M, F, P, P) by their names and region: name, region, mean, low, high, people.
 
     Names are those of models, or of heads; `subjects` (M,) are the samples' people.
     """
-    ratios = {
-        name: pd.DataFrame(proportions(one) / areas(one.shape[-1]), columns=REGION_NAMES)
-        for name, one in maps.items()
-    }
+    ratios = {}
+    for name, one in maps.items():
+        each = regions.proportions(one) / regions.areas(one.shape[-1])
+        ratios[name] = pd.DataFrame(each, columns=REGION_NAMES)
     means = pd.concat(ratios, axis=1).groupby(subjects.to_numpy()).mean()
     return with_intervals(means, resamples).rename_axis(["name", "region"]).reset_index()
 
@@ -63,15 +55,13 @@ def by_head(heads: np.ndarray, subjects: pd.Series, resamples: pd.DataFrame) -> 
     return by_region(named, subjects, resamples)
 
 
-def beyond_controls(
-    maps: Mapping[str, np.ndarray], subjects: pd.Series, resamples: pd.DataFrame
-) -> pd.DataFrame:
+def beyond_controls(maps: Mapping, subjects: pd.Series, resamples: pd.DataFrame) -> pd.DataFrame:
     """The ratio in the regions of action units together: trained − each control, by its name.
 
     Maps are (M, F, P, P), by model; the same people are resampled on both sides.
     """
-    ratios = pd.DataFrame({name: times_even(one, REGIONS) for name, one in maps.items()})
-    means = ratios.groupby(subjects.to_numpy()).mean()
+    ratios = {name: regions.times_even(one, regions.REGIONS) for name, one in maps.items()}
+    means = pd.DataFrame(ratios).groupby(subjects.to_numpy()).mean()
     return with_intervals(-means.sub(means.pop(TRAINED), axis=0), resamples)
 
 
@@ -83,11 +73,11 @@ def by_unit(maps: np.ndarray, samples: pd.DataFrame, resamples: pd.DataFrame) ->
     come together.
     """
     people, means = samples["subject"], {}
-    for unit, regions in AU_REGIONS.items():
-        ratio = pd.Series(times_even(maps, regions), people.index)
+    for unit, shown_in in AU_REGIONS.items():
+        ratio = pd.Series(regions.times_even(maps, shown_in), people.index)
         coded = samples[f"au{unit}"] > 0
         with_it, without = (ratio.where(which).groupby(people).mean() for which in (coded, ~coded))
-        means[f"AU{unit}: {' + '.join(regions)}"] = with_it - without
+        means[f"AU{unit}: {' + '.join(shown_in)}"] = with_it - without
     return with_intervals(pd.DataFrame(means), resamples)
 
 
@@ -100,7 +90,7 @@ def heads_apart(heads: np.ndarray, samples: pd.DataFrame) -> np.ndarray:
     adds is the difference, network by network, to the model before it. Of few people a distance
     comes out too large, as a mean of absolute differences does, for all models alike.
     """
-    found, each = [], proportions(heads)
+    found, each = [], regions.proportions(heads)
     for rows in samples.groupby("fold").indices.values():
         own = pd.DataFrame(each[rows].reshape(len(rows), -1))
         mean = own.groupby(samples["subject"].to_numpy()[rows]).mean().mean().to_numpy()

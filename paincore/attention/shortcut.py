@@ -16,16 +16,17 @@ of pain, more than the clean model's.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from paincore.attention.attributions import attributions
-from paincore.attention.explained import Explained, explain_all, probabilities
-from paincore.attention.faithfulness import patch_proportions
-from paincore.attention.interventions import Change, render_again, settings_of
+from paincore.attention.explained import Explained, explain, probabilities
+from paincore.attention.interventions import Change, render_again, settings_behind
 from paincore.attention.maps import patches_along
+from paincore.attention.regions import patch_proportions
 from paincore.data.corpus import Corpus, open_corpus
 from paincore.data.frames import KEYS
 from paincore.folds.designs import Fold
@@ -48,14 +49,14 @@ def copied(study, dials: Dials, frames: int) -> tuple[Corpus, FrameStore]:
     `ALL_OFF` makes the clean copy. Copies lie under `<results>/planted/`. Raises InterventionError
     for a corpus without truth.
     """
-    made, meta, results = settings_of(study.corpus), study.store.meta, study.results
+    corpus, meta, results = study.corpus, study.store.meta, study.results
+    made, size = settings_behind(corpus), meta["size"]
     turned = "-".join(f"{name}{value:g}" for name, value in asdict(dials).items() if value)
     root = results / "planted" / f"synthetic-{frames}-{turned or 'clean'}-seed{made.seed}"
     people, pixels, workers = (made.subjects, made.seed), (made.width, made.height), study.workers
     synthesize(root, frames, *people, *pixels, workers, dials, progress=False)
-    entry = study.corpus.dataset.name
-    opened = open_corpus(entry, root, results=results, threshold=study.corpus.threshold)
-    return opened, registered(opened, meta["backend"], results, size=meta["size"], workers=workers)
+    copy = open_corpus(corpus.dataset.name, root, results=results, threshold=corpus.threshold)
+    return copy, registered(copy, meta["backend"], results, size=size, workers=workers)
 
 
 class ShortcutTrial(NamedTuple):
@@ -74,30 +75,29 @@ def try_shortcut(study, configuration: Configuration) -> ShortcutTrial | None:
     """
     if study.corpus.truth is None:
         return None
-    store, folds = study.store, study.folds
-    frames, models = min(COPIED, len(store.frames)), {}
-    for name, dials, seeds in ((PLANTED, TURNING, 1), (CLEAN, ALL_OFF, 2)):
+    folds, models = study.folds, {}
+    frames = min(COPIED, len(study.store.frames))
+    for dials, names in ((TURNING, [PLANTED]), (ALL_OFF, [CLEAN, OTHER_SEED])):
         clean, copy = copied(study, dials, frames)
-        own = same_people(folds, store, copy)
-        runs = study.sweep.train_all(copy, [configuration], own, seeds, keep_weights=True)
-        models[name] = explain_all(runs, copy, study.results)
-    models[CLEAN], models[OTHER_SEED] = models[CLEAN][: len(folds)], models[CLEAN][len(folds) :]
-    by_fold = [dict(zip(models, each, strict=True)) for each in zip(*models.values(), strict=True)]
-    hidden = [proportions_hidden(each) for each in by_fold]
-    turned = turning_effects(clean, by_fold, study.workers)
-    return ShortcutTrial(turned, pd.concat(hidden, ignore_index=True))
+        own = same_people(folds, study.store.frames, copy)
+        runs = study.sweep.train_all(copy, [configuration], own, len(names), keep_weights=True)
+        for seed, name in enumerate(names):
+            of_seed = runs[seed * len(folds) : (seed + 1) * len(folds)]
+            models[name] = [explain(run, copy, study.results) for run in of_seed]
+    return ShortcutTrial(turning_effects(clean, models), proportions_hidden(models))
 
 
-def same_people(folds: Sequence[Fold], store: FrameStore, copy: FrameStore) -> list[Fold]:
-    """Folds of a copy with the people that folds of the corpus train and test on."""
+def same_people(folds: Sequence[Fold], frames: pd.DataFrame, copy: FrameStore) -> list[Fold]:
+    """Folds of a copy with the people that folds of the corpus's `frames` train and test on."""
     enters = copy.usable & copy.frames["pain"].notna().to_numpy()
 
     def rows(people: Sequence[str]) -> np.ndarray:
         return np.flatnonzero(enters & copy.frames["subject"].isin(people).to_numpy())
 
-    sides = [(one.train_subjects(store.frames), one.test_subjects(store.frames)) for one in folds]
-    pairs = zip(folds, sides, strict=True)
-    return [replace(fold, train=rows(train), test=rows(test)) for fold, (train, test) in pairs]
+    return [
+        replace(one, train=rows(one.train_subjects(frames)), test=rows(one.test_subjects(frames)))
+        for one in folds
+    ]
 
 
 def partners(one: Explained, other: Explained) -> tuple[Explained, Explained]:
@@ -106,62 +106,51 @@ def partners(one: Explained, other: Explained) -> tuple[Explained, Explained]:
     Both were tested on them, so neither model was trained on these people.
     """
     first, second = (pd.MultiIndex.from_frame(each.samples[KEYS]) for each in (one, other))
-    places = second.get_indexer(first)
-    return one.only(np.flatnonzero(places >= 0)), other.only(places[places >= 0])
+    return one.only(first.isin(second)), other.only(second.isin(first))
 
 
-def hidden_by_turning(clean: np.ndarray, turned: np.ndarray, side: int) -> np.ndarray:
-    """The proportion of each patch that shows the face in a clean frame and not in its partner.
-
-    `clean` and `turned` are uint8 (K, F, S, S, 3), with black where the camera saw no face; `side`
-    is P, the patches along a side. float32 (K, F, P, P).
-    """
-    return patch_proportions(clean.any(axis=-1) & ~turned.any(axis=-1), side)
-
-
-def proportions_hidden(models: Mapping[str, Explained]) -> pd.DataFrame:
+def proportions_hidden(models: Mapping[str, Sequence[Explained]]) -> pd.DataFrame:
     """How much of each map lies on what turning hides: model, images, method, subject, proportion.
 
-    A row for each model of one fold, kind of images (of the planted and of the clean copy), method
-    and sample with pain that both copies hold. The proportion is of the map's magnitudes, since
-    gradients have signs; NaN where a map is 0.
+    `models` are those of each fold, by name. A row for each model, kind of images (of the planted
+    and of the clean copy), method and sample with pain that both copies hold. The proportion is of
+    the map's magnitudes, since gradients have signs.
     """
-    both = partners(models[PLANTED], models[CLEAN])
-    planted, clean = (one.some(PER_PERSON) for one in both)
-    images, side = {PLANTED: planted.frames(), CLEAN: clean.frames()}, patches_along(planted.model)
-    hidden, tables = hidden_by_turning(images[CLEAN], images[PLANTED], side), []
-    for model, one in models.items():
-        for kind, frames in images.items():
-            for method, maps in attributions(one.model, frames).items():
+    tables = []
+    for fold, pair in enumerate(zip(models[PLANTED], models[CLEAN], strict=True)):
+        planted, clean = (one.some(PER_PERSON) for one in partners(*pair))
+        if not len(planted.rows):
+            continue  # nobody whom these models were tested on has pain
+        images = {PLANTED: planted.frames(), CLEAN: clean.frames()}
+        hidden = images[CLEAN].any(axis=-1) & ~images[PLANTED].any(axis=-1)  # black: not seen
+        hidden = patch_proportions(hidden, patches_along(planted.model))
+        for (model, folds), (kind, frames) in product(models.items(), images.items()):
+            for method, maps in attributions(folds[fold].model, frames).items():
                 size = np.abs(maps)
-                total, on_it = (part.sum(axis=(1, 2, 3)) for part in (size, size * hidden))
-                found = on_it / np.where(total > 0, total, np.nan)
+                found = (size * hidden).sum(axis=(1, 2, 3)) / size.sum(axis=(1, 2, 3))
                 table = pd.DataFrame({"subject": planted.samples["subject"], "proportion": found})
                 tables.append(table.assign(model=model, images=kind, method=method))
     return pd.concat(tables, ignore_index=True)
 
 
-def turning_effects(
-    corpus: Corpus, by_fold: Sequence[Mapping[str, Explained]], workers: int | None = None
-) -> pd.DataFrame:
+def turning_effects(corpus: Corpus, models: Mapping[str, Sequence[Explained]]) -> pd.DataFrame:
     """By how much turning the head alone changes the probability of pain: model, subject, change.
 
-    A row for each model and sample without pain of `corpus`, the clean copy; `by_fold` has the
-    models of each fold. A sample that loses its face by turning is left out; raises
-    InterventionError if all are.
+    A row for each model and sample without pain of `corpus`, the clean copy; `models` are those of
+    each fold, by name. A sample that loses its face by turning is left out.
     """
-    ones = [models[CLEAN].some(PER_PERSON, labels=(False,)) for models in by_fold]
+    ones = [one.some(PER_PERSON, labels=(False,)) for one in models[CLEAN]]
+    fold = np.repeat(range(len(ones)), [len(one.rows) for one in ones])
     rows, size = np.concatenate([one.rows for one in ones]), ones[0].model.image_size
-    changes = [Change(turn=TURN)] * len(rows)
-    again = render_again(corpus, ones[0].store, rows, changes, size, workers)
-    again.check_some_left(again.whole)
-    tables, end = [], 0
-    for models, one in zip(by_fold, ones, strict=True):
-        part = slice(end, end := end + len(one.rows))
-        whole = again.whole[part]
-        before, after = one.frames()[whole], again.frames[part][whole]
-        for name, each in models.items():
-            change = probabilities(each.model, after) - probabilities(each.model, before)
-            table = {"model": name, "subject": one.samples["subject"][whole], "change": change}
-            tables.append(pd.DataFrame(table))
+    turned = [Change(turn=TURN)] * len(rows)
+    again = render_again(corpus, ones[0].store, rows, turned, size)
+    tables = []
+    for number, one in enumerate(ones):
+        kept = one.only(again.whole[fold == number])
+        before, after = kept.frames(), again.frames[again.whole & (fold == number)]
+        for name, folds in models.items():
+            model = folds[number].model
+            change = probabilities(model, after) - probabilities(model, before)
+            table = pd.DataFrame({"subject": kept.samples["subject"], "change": change})
+            tables.append(table.assign(model=name))
     return pd.concat(tables, ignore_index=True)

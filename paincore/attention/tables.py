@@ -25,11 +25,9 @@ def beyond_random(found: Faithfulness, resamples: pd.DataFrame) -> pd.DataFrame:
     their order is no better than chance. mean, low, high, people.
     """
     gains = found.areas.assign(gain=found.areas["insertion"] - found.areas["deletion"])
-    means = gains.pivot_table("gain", "subject", ["replaced", "method"], sort=False)
-    kinds = means.columns.unique("replaced")
-    beyond = {kind: means[kind].sub(means[kind]["random"], axis=0) for kind in kinds}
-    table = pd.concat(beyond, axis=1, names=["replaced"]).drop(columns="random", level="method")
-    return with_intervals(table, resamples)
+    means = gains.pivot_table("gain", ["subject", "replaced"], "method", sort=False)
+    beyond = means.sub(means.pop("random"), axis=0).unstack("replaced", sort=False)
+    return with_intervals(beyond.swaplevel(axis=1), resamples)
 
 
 def pointing(found: Faithfulness, resamples: pd.DataFrame) -> pd.DataFrame:
@@ -58,11 +56,8 @@ def follows_causes(found: Faithfulness, resamples: pd.DataFrame) -> pd.DataFrame
     without training on pain. Differences are of the same people.
     """
     models = [*found.units.columns.drop(["subject", "unit", "log_odds"])]
-    each = {
-        subject: own[["log_odds", *models]].rank().corr(min_periods=LEAST_PAIRS)["log_odds"]
-        for subject, own in found.units.groupby("subject")
-    }
-    table = pd.DataFrame(each).T[models]
+    values = found.units.groupby("subject")[["log_odds", *models]]
+    table = values.apply(lambda own: own.corr("spearman", LEAST_PAIRS)["log_odds"])[models]
     for name in models[1:]:
         table[f"{TRAINED} {MINUS} {name}"] = table[TRAINED] - table[name]
     return with_intervals(table, resamples)
@@ -76,9 +71,7 @@ def shortcut_used(tried: ShortcutTrial, resamples: pd.DataFrame) -> pd.DataFrame
     return with_intervals(means, resamples)
 
 
-def shortcut_found(
-    tried: ShortcutTrial, resamples: pd.DataFrame, model: str = PLANTED
-) -> pd.DataFrame:
+def shortcut_found(tried: ShortcutTrial, resamples: pd.DataFrame, model: str) -> pd.DataFrame:
     """How much more of a model's maps lies on what turning hides than of the clean model's.
 
     By images and method: mean, low, high, people. A method finds the shortcut if it is above 0 on
@@ -100,27 +93,26 @@ def attention_findings(
 
     `apart` is of `shares.heads_apart` by model, `beyond` of `shares.beyond_controls` for rollout.
     """
-    tuned, planted = (f"{one} {MINUS} {other}" for one, other in
-                      ((TRAINED, PRETRAINED), (PLANTED, CLEAN)))  # fmt: skip
+    tuned, planted = f"{TRAINED} {MINUS} {PRETRAINED}", f"{PLANTED} {MINUS} {CLEAN}"
     more = apart[TRAINED] - apart[PRETRAINED]
-    networks = "{}; networks {} to {}".format(
-        *map(_two_digits, (more.mean(), min(more), max(more)))
-    )
+    low, mean, high = map(_two_digits, (min(more), more.mean(), max(more)))
+    networks = f"{mean}; networks {low} to {high}"
+    first = Finding(f"How far apart heads look: {tuned}", networks, "not tested, networks are few")
     order = beyond_random(found, resamples).xs("rollout mean", level="method").iloc[-1]
     follows = follows_causes(found, resamples).loc[tuned] if len(found.units) else None
-    used = shortcut_used(tried, resamples).loc[planted] if tried else None
-    hidden = shortcut_found(tried, resamples).loc[(CLEAN, "rollout mean")] if tried else None
+    used = hidden = None
+    if tried:
+        used = shortcut_used(tried, resamples).loc[planted]
+        hidden = shortcut_found(tried, resamples, PLANTED).loc[(CLEAN, "rollout mean")]
     where = "Rollout in the regions of action units, times an even map"
     asked = {
-        f"{where}: {TRAINED} {MINUS} {name}": beyond.loc[name] for name in (SHUFFLED, PRETRAINED)
-    }
-    asked |= {
+        f"{where}: {TRAINED} {MINUS} {SHUFFLED}": beyond.loc[SHUFFLED],
+        f"{where}: {tuned}": beyond.loc[PRETRAINED],
         f"Insertion {MINUS} deletion (replaced: {order.name}): mean rollout {MINUS} random": order,
         f"Rank correlation of rollout with what units add: {tuned}": follows,
         f"Change of the probability of pain by turning a head: {planted}": used,
         f"Proportion of mean rollout on what turning hides: {planted}": hidden,
     }
-    first = Finding(f"How far apart heads look: {tuned}", networks, "not tested, networks are few")
     return [first, *(_finding(question, row) for question, row in asked.items())]
 
 
@@ -128,9 +120,9 @@ def _finding(question: str, row: pd.Series | None) -> Finding:
     """A row of `with_intervals` as a finding; None is what this corpus cannot be asked."""
     if row is None:
         return Finding(question, "-", "not measured: the corpus does not know its causes")
-    interval = bracket(row["low"], row["high"], _two_digits)
-    estimate = f"{_two_digits(row['mean'])} {interval}"
-    return Finding(question, estimate, verdict(row["low"], row["high"]))
+    low, high = row["low"], row["high"]
+    estimate = f"{_two_digits(row['mean'])} {bracket(low, high, _two_digits)}"
+    return Finding(question, estimate, verdict(low, high))
 
 
 def _two_digits(value: float) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import partial
-from itertools import cycle
+from itertools import chain, cycle
 
 import ipywidgets
 import numpy as np
@@ -14,43 +14,38 @@ from sklearn import metrics
 from paincore import PaincoreError
 from paincore.ablations.search import Ablation
 from paincore.data.corpus import Corpus
-from paincore.explore.explorer import LABELLED, Explorer, Shown, choice, slider
-from paincore.explore.players import player, player_image
-from paincore.statistics.scores import MetricError, called_pain, score
+from paincore.explore.explorer import LABELLED, Explorer, Shown, slider
+from paincore.explore.players import player
+from paincore.statistics.scores import called_pain, score
 from paincore.style import PAIN, PAPER, THIS, new_figure, number, styled
 
-CURVES = ("ROC", "precision and recall")
 CURVE_COLOURS = (THIS, PAIN, "#009E73", "#CC79A7", "#E69F00")
 LOOKS = cycler(ls=("-", "--", ":", "-.")) * cycler(color=CURVE_COLOURS)
 
 
-def best_threshold(pain: np.ndarray, probability: np.ndarray) -> float:
-    """The threshold with the highest F1: halfway between the two probabilities that it divides.
+def at_all_thresholds(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Precision, recall and F1 of frames above each threshold, the index, halfway between two
+    probabilities; the first lies below all of them.
 
-    `pain` bool (n,), `probability` (n,); a frame above the threshold is predicted as pain. Of
-    equals the highest. Raises MetricError where a class is missing.
+    `predictions` as in `paincore.statistics.scores`.
     """
-    pain, probability = np.asarray(pain, bool), np.asarray(probability, np.float64)
-    if pain.all() or not pain.any():
-        raise MetricError("a threshold needs frames of both classes to be chosen on")
-    values = np.unique(probability)
-    predicted = len(pain) - np.searchsorted(np.sort(probability), values)
-    hits = pain.sum() - np.searchsorted(np.sort(probability[pain]), values)
-    f1 = 2 * hits / (predicted + pain.sum())  # where each value and all above it are called pain
-    best = np.flatnonzero(f1 == f1.max())[-1]
-    return float((values[best - 1] + values[best]) / 2 if best else np.nextafter(0, -1))
+    pain, probability = predictions["pain"].astype(bool), predictions["probability"]
+    precision, recall, values = metrics.precision_recall_curve(pain, probability)
+    halfway = pd.Series(values).rolling(2).mean().fillna(-1e-9)
+    table = pd.DataFrame({"precision": precision[:-1], "recall": recall[:-1]}, halfway)
+    return table.assign(F1=2 * table.product(axis=1) / table.sum(axis=1).clip(1e-12))
 
 
 def thresholds_from_other_folds(predictions: pd.DataFrame) -> pd.Series:
-    """For each fold the best threshold on the test predictions of the other folds, index `fold`.
+    """For each fold the threshold with the best F1 on the test predictions of the other folds, of
+    equals the highest; index `fold`.
 
     The models that made those predictions were trained on this fold's people, so the choice is not
     independent of its test: for that, models of inner folds would have to be trained.
-    `predictions` as in `paincore.statistics.scores`.
     """
     folds = pd.Index(np.unique(predictions["fold"]), name="fold")
-    others = [predictions[predictions["fold"] != fold] for fold in folds]
-    return pd.Series([best_threshold(o["pain"], o["probability"]) for o in others], folds)
+    others = [at_all_thresholds(predictions[predictions["fold"] != fold]) for fold in folds]
+    return pd.Series([table["F1"][::-1].idxmax() for table in others], folds)
 
 
 def threshold_text(predictions: pd.DataFrame, threshold: float) -> str:
@@ -62,36 +57,31 @@ def threshold_text(predictions: pd.DataFrame, threshold: float) -> str:
 
 @styled
 def threshold_figure(
-    corpus: Corpus, chosen: Mapping[str, pd.DataFrame], threshold: float, curve: str = CURVES[0]
+    corpus: Corpus, chosen: Mapping[str, pd.DataFrame], threshold: float
 ) -> Figure:
-    """A curve for each of `chosen`, predictions by title; for the first of them the confusion
+    """The ROC curve of each of `chosen`, predictions by title; for the first of them the confusion
     matrix at a threshold, and precision, recall and F1 at all.
 
     The dashes mark the mean of `thresholds_from_other_folds`. All folds are pooled.
     """
     title, first = next(iter(chosen.items()))
-    lines = -(-len(chosen) // 2)
-    figure = new_figure(corpus.dataset, f"{title}, threshold {threshold:.2f}", 3 + 0.15 * lines)
+    height = 3 + 0.15 * -(-len(chosen) // 2)  # the legend has two columns
+    figure = new_figure(corpus.dataset, f"{title}, threshold {threshold:.2f}", height)
     curves, counts, scores = figure.subplots(1, 3)
     for (name, one), look in zip(chosen.items(), cycle(LOOKS), strict=False):
-        if curve == "ROC":
-            x, y, _ = metrics.roc_curve(one["pain"], one["probability"])
-        else:
-            y, x, _ = metrics.precision_recall_curve(one["pain"], one["probability"])
+        x, y, _ = metrics.roc_curve(one["pain"], one["probability"])
         curves.plot(x, y, **look, lw=1.3, label=name)
-    names = ("false positive rate", "recall") if curve == "ROC" else ("recall", "precision")
-    curves.set(xlabel=names[0], ylabel=names[1], title=curve)
+    curves.set(xlabel="false positive rate", ylabel="recall", title="ROC")
     figure.legend(handles=curves.lines, loc="outside lower center", ncols=2, fontsize=7)
-    pain = first["pain"].astype(bool)
+    called = called_pain(first["probability"], threshold)
+    look = {"display_labels": ["no pain", "pain"], "cmap": "Blues", "colorbar": False}
     metrics.ConfusionMatrixDisplay.from_predictions(
-        pain, called_pain(first["probability"], threshold), labels=[False, True], ax=counts,
-        display_labels=["no pain", "pain"], cmap="Blues", colorbar=False, values_format=",d",
-    )  # fmt: skip
-    precision, recall, values = metrics.precision_recall_curve(pain, first["probability"])
-    f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
-    for values_of, colour in ((precision, THIS), (recall, PAIN), (f1, "black")):
-        scores.plot(values, values_of[:-1], color=colour, lw=1.3)
-    scores.legend(["precision", "recall", "F1"], fontsize=7)
+        first["pain"].astype(bool), called, ax=counts, values_format=",d", **look
+    )
+    table = at_all_thresholds(first)
+    for name, colour in zip(table.columns, (THIS, PAIN, "black"), strict=True):
+        scores.plot(table[name], color=colour, lw=1.3, label=name)
+    scores.legend(fontsize=7)
     scores.axvline(threshold, color="black", lw=1)
     scores.axvline(thresholds_from_other_folds(first).mean(), color=PAPER, lw=1, ls="--")
     scores.set(xlabel="threshold", title="all thresholds")
@@ -102,13 +92,9 @@ def threshold_figure(
 
 def move_threshold(corpus: Corpus, ablations: Mapping[str, Ablation]) -> ipywidgets.VBox:
     """For the rendered book: the best configuration of the first model at each threshold."""
-    ablation = next(iter(ablations.values()))
-    title, best = ablation.best.title, ablation.predictions[ablation.best]
-    images = []
-    for threshold in np.arange(1, 20) / 20:
-        figure = threshold_figure(corpus, {title: best}, threshold)
-        images.append(player_image(figure, corpus.dataset, threshold_text(best, threshold)))
-    return player(images, "threshold", first=9)
+    explorer = explore_ablations(corpus, ablations)
+    best, thresholds = explorer.state["titles"], np.arange(1, 20) / 20
+    return player([explorer.show(best, threshold) for threshold in thresholds], "threshold", 9)
 
 
 def explore_ablations(corpus: Corpus, ablations: Mapping[str, Ablation]) -> Explorer:
@@ -116,25 +102,21 @@ def explore_ablations(corpus: Corpus, ablations: Mapping[str, Ablation]) -> Expl
 
     `ablations` is what `paincore.ablations.search.ablate` returns.
     """
-    tables = {
-        configuration.title: table
-        for ablation in ablations.values()
-        for configuration, table in ablation.predictions.items()
-    }
+    every = [ablation.predictions.items() for ablation in ablations.values()]
+    tables = {configuration.title: table for configuration, table in chain(*every)}
     best = next(iter(ablations.values())).best.title
     controls = {
         "titles": ipywidgets.SelectMultiple(
             options=list(tables), value=[best], description="configurations", rows=8, **LABELLED
         ),
-        "curve": choice("curve", CURVES),
         "threshold": slider("threshold", 0, 1, 0.01, 0.5),
     }
 
-    def show(titles: tuple[str, ...], curve: str, threshold: float) -> Shown:
+    def show(titles: tuple[str, ...], threshold: float) -> Shown:
         if not titles:
             raise PaincoreError("no configuration is chosen: choose one of the list, or several")
         chosen = {title: tables[title] for title in titles}
         text = f"{titles[0]}, {threshold_text(tables[titles[0]], threshold)}"
-        return Shown(text, partial(threshold_figure, corpus, chosen, threshold, curve))
+        return Shown(text, partial(threshold_figure, corpus, chosen, threshold))
 
     return Explorer(controls, show)

@@ -10,43 +10,31 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from paincore.attention import maps
 from paincore.attention.explained import Explained
 from paincore.attention.figures import MAP_COLOURS, NO_SAMPLE, THRESHOLD, overlay, tiled
-from paincore.attention.maps import (
-    FUSIONS,
-    ChosenSample,
-    above,
-    cls_attention,
-    fuse,
-    rollout,
-    scaled,
-    to_maps,
-)
 from paincore.data.corpus import Corpus
 from paincore.explore.explorer import Explorer, Shown, choice, sequence_controls, slider
-from paincore.explore.players import evenly_spaced, player, player_image
+from paincore.explore.players import evenly_spaced, player
 from paincore.style import PAIN, THIS, new_figure, styled
 
 ROLLOUT = "rollout"
+MOST = 36  # images of a sequence that a page carries
 
 
-def attention_map(
-    explained: Explained, number: int, layer: int | str, heads: str, discard: float = 0.0
-) -> np.ndarray:
+def attention_map(explained: Explained, number: int, layer: int | str, heads: str) -> np.ndarray:
     """The map (F, P, P) of one sample, from 0 at its lowest value to 1 at its highest.
 
-    `layer` is a number or "rollout", which takes all heads; `heads` is one of `FUSIONS` or a head's
-    number. `discard` is the rollout's. Raises AttentionError for a layer, head or discard that
-    there is not.
+    `layer` is a number or "rollout", which takes all heads; `heads` is one of `maps.FUSIONS` or a
+    head's number.
     """
-    frames, model = explained.frames(np.array([number])), explained.model
+    frames, model = explained.frames([number]), explained.model
     if layer == ROLLOUT:
-        values = rollout(model, frames, heads, discard=discard)
-    elif heads in FUSIONS:
-        values = fuse(cls_attention(model, frames, layer), heads)
+        values = maps.rollout(model, frames, heads)
     else:
-        values = cls_attention(model, frames, layer, [int(heads)])[:, 0]
-    return scaled(to_maps(values, model))[0]
+        each = maps.cls_attention(model, frames, layer)
+        values = getattr(each, heads)(axis=1) if heads in maps.FUSIONS else each[:, int(heads)]
+    return maps.scaled(maps.to_maps(values, model))[0]
 
 
 @styled
@@ -62,8 +50,7 @@ def course_figure(
     figure = new_figure(corpus.dataset, title, 3.0)
     grid = figure.add_gridspec(len(course.columns), 2, width_ratios=(1, 1.4))
     axes, norm = figure.add_subplot(grid[:, 0]), Normalize(threshold, 1)
-    axes.set_axis_off()
-    overlay(axes, corpus, face, subject, above(values, threshold), norm)
+    overlay(axes, corpus, face, subject, maps.above(values, threshold), norm)
     scale, ticks = ScalarMappable(norm, MAP_COLOURS), (threshold, 1)
     figure.colorbar(scale, ax=axes, shrink=0.7, ticks=ticks, label="attention, min-max")
     for row, (name, over_time) in enumerate(course.items()):
@@ -77,13 +64,17 @@ def course_figure(
 
 
 def sample_shown(
-    corpus: Corpus, explained: Explained, number: int, layer: int | str = ROLLOUT,
-    heads: str = "max", discard: float = 0.0, threshold: float = THRESHOLD,
-) -> Shown:  # fmt: skip
+    corpus: Corpus,
+    explained: Explained,
+    number: int,
+    layer: int | str,
+    heads: str,
+    threshold: float,
+) -> Shown:
     """A test sample: what is known of it, and its map beside PSPI and prediction along its
     sequence."""
     samples, own = explained.samples, explained.samples.iloc[number]
-    values = attention_map(explained, number, layer, heads, discard)
+    values = attention_map(explained, number, layer, heads)
     course = samples[samples["sequence"] == own["sequence"]].set_index("frame")
     course = course[["pspi", "probability"]].rename(columns={"pspi": "PSPI"})
     face = tiled(explained.store.images[explained.rows[number]])
@@ -94,17 +85,17 @@ def sample_shown(
     return Shown(text, figure, len(course))
 
 
-def watch_attention(corpus: Corpus, chosen: ChosenSample | None, most: int = 36) -> ipywidgets.VBox:
+def watch_attention(corpus: Corpus, chosen: maps.ChosenSample | None) -> ipywidgets.VBox:
     """For the rendered book: rollout along the sequence of a sample, as the paper's Figure 10 reads
-    it; up to `most` evenly spaced samples."""
+    it; up to `MOST` evenly spaced samples."""
     if chosen is None:
         return ipywidgets.VBox([ipywidgets.Label(NO_SAMPLE)])
     samples = chosen.explained.samples
     own = samples[samples["sequence"] == samples["sequence"].iloc[chosen.number]]
-    numbers = evenly_spaced(own, most).index
-    shown = [sample_shown(corpus, chosen.explained, number) for number in numbers]
-    images = [player_image(one.render(), corpus.dataset, one.text) for one in shown]
-    return player(images, "sample", int(np.argmin(abs(numbers - chosen.number))))
+    numbers = evenly_spaced(own, MOST).index
+    reading = (ROLLOUT, "max", THRESHOLD)
+    shown = [sample_shown(corpus, chosen.explained, number, *reading) for number in numbers]
+    return player(shown, "sample", int(np.argmin(abs(numbers - chosen.number))))
 
 
 def explore_attention(corpus: Corpus, models: Sequence[Explained]) -> Explorer:
@@ -114,11 +105,11 @@ def explore_attention(corpus: Corpus, models: Sequence[Explained]) -> Explorer:
     on them.
     """
     model_of = {s: one for one in models for s in one.run.predictions["subject"].unique()}
-    encoder = models[0].model.encoder
+    config = models[0].model.encoder.config
+    heads = map(str, range(config.num_attention_heads))
     controls = sequence_controls(pd.concat([one.run.predictions for one in models])) | {
-        "layer": choice("layer", [ROLLOUT, *range(len(encoder.layers))]),
-        "heads": choice("heads", [*FUSIONS, *map(str, range(encoder.config.num_attention_heads))]),
-        "discard": slider("rollout drops", 0, 0.95, 0.05, 0),
+        "layer": choice("layer", [ROLLOUT, *range(config.num_hidden_layers)]),
+        "heads": choice("heads", [*maps.FUSIONS, *heads]),
         "threshold": slider("coloured from", 0, 0.95, 0.05, THRESHOLD),
     }
 

@@ -25,7 +25,6 @@ from paincore import PaincoreError
 from paincore.style import live, table
 
 LIVE_DPI, STILL_DPI = 100, 200
-SLIDERS = (ipywidgets.IntSlider, ipywidgets.FloatSlider)
 LABELLED = {"style": {"description_width": "8.5em"}, "layout": {"width": "26em"}}
 
 
@@ -57,12 +56,12 @@ class Explorer(ipywidgets.VBox):
     ) -> None:
         self.controls, self.show = dict(controls), show
         self.image, self.below = LiveImage(), ipywidgets.HTML()
-        self.held, self.asked_for, self.positions = False, False, []
+        self.asked_for = False
         super().__init__([row_of(controls), *more, self.image, self.below])
         self.add_class("paincore-explorer")
         self.image.on_msg(self._ask)
         for control in self.controls.values():
-            control.observe(lambda change: self.update(isinstance(change.owner, SLIDERS)), "value")
+            control.observe(self.update, "value")
         self.update()
 
     @property
@@ -71,52 +70,33 @@ class Explorer(ipywidgets.VBox):
         return {name: control.value for name, control in self.controls.items()}
 
     def set(self, **values) -> None:
-        """Move several controls, and render once."""
-        self.held = True
-        try:
-            for name, value in values.items():
-                self.controls[name].value = value
-        finally:
-            self.held = False
+        """Move several controls."""
+        for name, value in values.items():
+            self.controls[name].value = value
         self.update()
 
-    def update(self, moved: bool = False) -> None:
-        """Show the state that the controls are in; `moved`: only a slider has changed."""
-        if self.held:
-            return
+    def update(self, change=None) -> None:
+        """Show the state that the controls are in."""
         try:
             self.shown = self.show(**self.state)
         except PaincoreError as fault:
             self.shown = Shown(str(fault))
         if self.shown.places:
-            self.held = True
             self.controls["place"].max = self.shown.places - 1
-            self.held = False
         self.text = self.image.alt = self.shown.text
         self.below.value = f'<div role="status">{html.escape(self.text)}</div>'
-        self.send_image(moved)
+        self.send_image()
 
     def _ask(self, widget, message: str, buffers: list) -> None:
         self.asked_for = True
         self.send_image()
 
-    def send_image(self, moved: bool = False) -> None:
-        """Render the live image and send it, if a browser has ever asked for it.
-
-        `moved` says that the last figure's layout still fits: it takes as long as rendering does.
-        """
-        if not self.asked_for:
-            return
-        with live():
-            rendered = self.shown.render()
-            panels = rendered.axes if isinstance(rendered, Figure) else []
-            if moved and panels and len(self.positions) == len(panels):
-                rendered.set_layout_engine("none")
-                for axes, position in zip(panels, self.positions, strict=True):
-                    axes.set_position(position)
-            image = png(pixels(rendered))
-        self.positions = [axes.get_position(original=True) for axes in panels]
-        self.image.send("image", [image])
+    def send_image(self) -> None:
+        """Render the live image and send it, if a browser has ever asked for it."""
+        if self.asked_for:
+            with live():
+                image = png(pixels(self.shown.render()))
+            self.image.send("image", [image])
 
     def _repr_mimebundle_(self, **kwargs) -> tuple[dict, dict]:
         still = {"image/png": png(pixels(self.shown.render(), STILL_DPI))}
@@ -156,17 +136,15 @@ def row_of(controls: Mapping[str, ipywidgets.ValueWidget]) -> ipywidgets.Box:
     return ipywidgets.Box(widgets, layout={"flex_flow": "row wrap"})
 
 
-def slider(
-    description: str, low: float, high: float, step: float, value: float
-) -> ipywidgets.Widget:
+def slider(label: str, low: float, high: float, step: float, value: float) -> ipywidgets.Widget:
     """A slider of whole numbers or not, by its step."""
     kind = ipywidgets.IntSlider if isinstance(step, int) else ipywidgets.FloatSlider
-    return kind(value, min=low, max=high, step=step, description=description, **LABELLED)
+    return kind(value, min=low, max=high, step=step, description=label, **LABELLED)
 
 
-def choice(description: str, options: Sequence) -> ipywidgets.Dropdown:
+def choice(label: str, options: Sequence) -> ipywidgets.Dropdown:
     """A drop-down list, at its first option."""
-    return ipywidgets.Dropdown(options=options, description=description, **LABELLED)
+    return ipywidgets.Dropdown(options=options, description=label, **LABELLED)
 
 
 def sequence_controls(frames: pd.DataFrame) -> dict[str, ipywidgets.ValueWidget]:

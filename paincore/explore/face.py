@@ -1,18 +1,16 @@
 """A synthetic face that follows its sliders: action units, person, pose and light."""
 
-from functools import lru_cache
-
 import cv2
 import numpy as np
 from matplotlib.figure import Figure
 
 from paincore.attention.explained import Explained, probabilities
-from paincore.attention.interventions import shrunk
+from paincore.attention.interventions import backend_named, shrunk
 from paincore.data import facs
 from paincore.data.facs import LID_AUS, PSPI_AUS
 from paincore.explore.explorer import Explorer, Shown, slider
 from paincore.manifest import dataset_named
-from paincore.registration.backends import TAKE_LANDMARKS, load_backend
+from paincore.registration.backends import TAKE_LANDMARKS
 from paincore.registration.faces import Face, Picture, find_faces
 from paincore.style import MUTED, new_figure, show_face, styled
 from synthpain.avatar import PEOPLE, SIDE, draw_face, landmarks_of
@@ -21,8 +19,8 @@ from synthpain.head import View
 
 # Degrees to both sides.
 SLIDER_ANGLES = {"yaw": 60, "pitch": 40, "roll": 30, "light_yaw": 80, "light_pitch": 80}
+FORMULA = "AU4 {au4} + max(AU6 {au6}, AU7 {au7}) + max(AU9 {au9}, AU10 {au10}) + AU43 {au43}"
 NO_VIEW = np.full((SIDE, SIDE, 3), 241, np.uint8)
-backend_named = lru_cache(load_backend)
 
 
 def register_face(explained: Explained, state: dict[str, float]) -> Face:
@@ -51,10 +49,7 @@ def explore_face(explained: Explained) -> Explorer:
     def show(**state: float) -> Shown:
         face = register_face(explained, state)
         units = {f"au{au}": round(state[f"au{au}"]) for au in PSPI_AUS}  # as a coder writes them
-        text = (
-            "PSPI {} = AU4 {au4} + max(AU6 {au6}, AU7 {au7}) + max(AU9 {au9}, AU10 {au10}) + "
-            "AU43 {au43}; ".format(int(facs.pspi(**units)), **units)
-        )
+        text = f"PSPI {facs.pspi(**units):.0f} = {FORMULA.format(**units)}; "
         if face.view is None:
             view, text = NO_VIEW, text + face.problem
         else:

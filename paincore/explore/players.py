@@ -4,6 +4,7 @@ A rendered page has no kernel behind it, so the controls are linked in the brows
 """
 
 from base64 import b64encode
+from collections.abc import Sequence
 from html import escape
 from io import BytesIO
 
@@ -12,21 +13,21 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from paincore.data import facs
-from paincore.data import tables as description
-from paincore.data.figures import show_frame
-from paincore.style import MUTED, PAIN, show_face, styled
+from paincore.data import tables
+from paincore.data.figures import show_frame, units_of
+from paincore.explore.explorer import Shown
+from paincore.style import MUTED, new_figure, show_face, styled
 
 
 def watch_sequence(corpus, most: int = 40) -> ipywidgets.VBox:
     """Play the sequence that chapter 01 shows, up to `most` evenly spaced frames of it."""
-    frames = description.telling_sequence(corpus.frames).query("state == 'ok'")
-    images = []
-    for _, frame in evenly_spaced(frames, most).iterrows():
-        units = [f"AU{au}: {frame[f'au{au}']:.0f}" for au in facs.AUS if frame[f"au{au}"] > 0]
-        title = f"frame {frame['frame']}, PSPI {frame['pspi']:.0f}"
-        images.append(_frame_image(corpus, frame, title, ", ".join(units) or "no action unit"))
-    return player(images)
+    frames = tables.telling_sequence(corpus.frames).query("state == 'ok'")
+    shown = []
+    for frame in evenly_spaced(frames, most).itertuples():
+        units = [f"AU{au[2:]}: {value:.0f}" for au, value in units_of(frame).items() if value > 0]
+        title = f"frame {frame.frame}, PSPI {frame.pspi:.0f}"
+        shown.append(_frame_shown(corpus, frame, title, ", ".join(units) or "no action unit"))
+    return player(shown)
 
 
 def turn_head(corpus, store, frames, most: int = 30) -> ipywidgets.VBox:
@@ -34,25 +35,25 @@ def turn_head(corpus, store, frames, most: int = 30) -> ipywidgets.VBox:
     evenly spaced."""
     if frames.empty:
         return ipywidgets.VBox([ipywidgets.Label("No face was found in this corpus.")])
-    images = []
-    for number, frame in evenly_spaced(frames, most).iterrows():
-        title = f"{frame['subject']}, yaw {frame['yaw']:z.0f}°"
-        visible = f"{100 * frame['visible_share']:.0f} % visible"
-        images.append(_frame_image(corpus, frame, title, visible, store.images[number]))
-    return player(images)
+    shown = []
+    for frame in evenly_spaced(frames, most).itertuples():
+        title = f"{frame.subject}, yaw {frame.yaw:z.0f}°"
+        visible = f"{100 * frame.visible_share:.0f} % visible"
+        shown.append(_frame_shown(corpus, frame, title, visible, store.images[frame.Index]))
+    return player(shown)
 
 
 @styled
-def _frame_image(corpus, frame, title: str, below: str, *views: np.ndarray) -> ipywidgets.HTML:
+def _frame_shown(corpus, frame, title: str, below: str, *views: np.ndarray) -> Shown:
     """A frame, and beside it registered views of it."""
-    figure = Figure(figsize=(2.9 * (1 + len(views)), 3.1))
+    figure = new_figure(corpus.dataset, title, 3.1)
+    figure.set_figwidth(2.9 * (1 + len(views)))
     first, *others = figure.subplots(1, 1 + len(views), squeeze=False)[0]
     show_frame(first, corpus, frame)
     for axes, view in zip(others, views, strict=True):
-        show_face(axes, view, corpus.dataset, frame["subject"])
-    first.set_title(title, fontweight="bold")
+        show_face(axes, view, corpus.dataset, frame.subject)
     figure.supxlabel(below, fontsize=7.5, color=MUTED)
-    return player_image(figure, corpus.dataset, f"{title}, {below}")
+    return Shown(f"{title}, {below}", lambda: figure)
 
 
 def evenly_spaced(frames: pd.DataFrame, most: int) -> pd.DataFrame:
@@ -60,8 +61,9 @@ def evenly_spaced(frames: pd.DataFrame, most: int) -> pd.DataFrame:
     return frames.iloc[np.unique(np.linspace(0, len(frames) - 1, most).round().astype(int))]
 
 
-def player(images: list[ipywidgets.HTML], what: str = "image", first: int = 0) -> ipywidgets.VBox:
-    """One of the images at a time, with a button that plays them and a slider."""
+def player(shown: Sequence[Shown], what: str = "image", first: int = 0) -> ipywidgets.VBox:
+    """One image at a time of what is shown, with a button that plays them and a slider."""
+    images = [_image(one.render(), one.text) for one in shown]
     stack = ipywidgets.Stack(images, selected_index=first)
     last = len(images) - 1
     play = ipywidgets.Play(first, min=0, max=last, interval=200, description="Play")
@@ -71,11 +73,8 @@ def player(images: list[ipywidgets.HTML], what: str = "image", first: int = 0) -
     return ipywidgets.VBox([ipywidgets.HBox([play, slider]), stack])
 
 
-def player_image(figure: Figure, dataset, alt: str) -> ipywidgets.HTML:
-    """A figure as an image of a player, labelled where it is synthetic; `alt` says what it shows to
-    those who cannot see it."""
-    if dataset.synthetic and figure.get_suptitle() == "":  # `new_figure` has labelled it
-        figure.text(0.99, 0.99, "synthetic corpus", ha="right", va="top", fontsize=7, color=PAIN)
+def _image(figure: Figure, alt: str) -> ipywidgets.HTML:
+    """A figure as an image; `alt` says what it shows to those who cannot see it."""
     data = BytesIO()
     figure.savefig(data, format="jpeg", dpi=110, pil_kwargs={"quality": 85})
     source = f"data:image/jpeg;base64,{b64encode(data.getvalue()).decode()}"

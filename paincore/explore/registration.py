@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from functools import partial
 
+import numpy as np
+
 from paincore.data.corpus import Corpus
 from paincore.explore.explorer import Explorer, Shown, sequence_controls
 from paincore.registration.backends import TAKE_LANDMARKS, Backend
@@ -12,29 +14,29 @@ from paincore.style import may_be_shown, new_figure, show_face, styled
 
 
 @styled
-def registration_figure(dataset, subject: str, image: Picture, faces: Mapping, here: Mapping):
+def registration_figure(corpus, subject: str, image: Picture, faces: Mapping, here: Mapping):
     """An image with its mesh, what of the face is visible, and the view of each backend.
 
     `faces` are what each backend finds in the image, or why it cannot look, by its name; `here` are
     the backends.
     """
-    figure = new_figure(dataset, image.name, 2.3)
+    figure = new_figure(corpus.dataset, image.name, 2.3)
     panels = figure.subplots(1, 2 + len(faces))
-    views = {name: getattr(face, "view", None) for name, face in faces.items()}
-    images = {"image, mesh": image.image, "visible part": None}
-    images |= {name: view and view.image for name, view in views.items()}
-    for axes, (name, shown) in zip(panels, images.items(), strict=True):
-        label(axes, name)
-        if shown is not None:
-            show_face(axes, shown, dataset, subject)
-        elif name in views:
-            say(axes, getattr(faces[name], "state", "not here"))
-        else:
-            axes.set_axis_off()
-    for name in [name for name, view in views.items() if view and name != "none"][:1]:
-        panels[1].imshow(views[name].visible, cmap="Greys_r", vmin=-0.5, vmax=1)
-        if may_be_shown(dataset, subject):
+    views = {name: face.view for name, face in faces.items() if getattr(face, "view", None)}
+    shown = {"image, mesh": image.state if image.image is None else image.image}
+    shown["visible part"] = "no_face"
+    for name in [name for name in views if name != "none"][:1]:
+        shown["visible part"] = np.tile(255 * np.uint8(views[name].visible)[..., None], 3)
+        if may_be_shown(corpus.dataset, subject):
             draw_mesh(panels[0], faces[name].mesh, here[name].topology.triangles)
+    for name, face in faces.items():
+        shown[name] = views[name].image if name in views else getattr(face, "state", "not here")
+    for axes, (name, one) in zip(panels, shown.items(), strict=True):
+        label(axes, name)
+        if isinstance(one, str):
+            say(axes, one)
+        else:
+            show_face(axes, one, corpus.dataset, subject)
     return figure
 
 
@@ -54,7 +56,7 @@ def explore_registration(corpus: Corpus, backends: Mapping[str, Backend | str]) 
             for name, one in here.items()
         }
         text = "; ".join(f"{name}: {pose_text(face)}" for name, face in faces.items())
-        figure = partial(registration_figure, corpus.dataset, subject, image, faces, here)
+        figure = partial(registration_figure, corpus, subject, image, faces, here)
         return Shown(text, figure, len(frames))
 
     return Explorer(sequence_controls(corpus.frames), show)

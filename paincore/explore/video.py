@@ -4,7 +4,6 @@ What is exported is a video and a table, into the results folder; both say what 
 be used for. Nothing leaves the machine.
 """
 
-import hashlib
 from collections.abc import Iterable
 from fractions import Fraction
 from functools import lru_cache, partial
@@ -20,12 +19,12 @@ import pandas as pd
 from paincore import PaincoreError
 from paincore.attention.explained import Explained, probabilities
 from paincore.attention.interventions import shrunk
-from paincore.attention.maps import rollout, scaled, to_maps
+from paincore.attention.maps import patches_along, rollout, scaled, to_maps
 from paincore.data.corpus import Corpus
 from paincore.data.tables import frames_per_second
 from paincore.explore.attention import course_figure
 from paincore.explore.explorer import LABELLED, Explorer, Shown, pixels, slider
-from paincore.files import whole_file
+from paincore.files import key_of, whole_file
 from paincore.manifest import ROOT
 from paincore.registration.figures import READERS_OWN
 from paincore.registration.video import register_file
@@ -64,49 +63,46 @@ def watch(path: str | Path, explained: Explained, corpus: Corpus, every: int = 1
     CheckpointError where the backend's files are missing.
     """
     path, meta = Path(path).expanduser(), explained.store.meta
-    rows, views = [], []
     found = register_file(path, meta["backend"], meta["size"], every)
-    for seconds, face in islice(found, MOST_FRAMES):
-        row = {"seconds": seconds, "state": face.state, "problem": face.problem}
-        rows.append(row | face.measures)
-        blank = np.zeros((meta["size"], meta["size"], 3), np.uint8)
-        views.append(blank if face.view is None else face.view.image)
-    frames, maps = asked(explained, pd.DataFrame(rows), np.stack(views))
+    seconds, faces = zip(*islice(found, MOST_FRAMES), strict=True)
+    blank = np.zeros((meta["size"], meta["size"], 3), np.uint8)
+    views = np.stack([blank if face.view is None else face.view.image for face in faces])
+    frames = pd.DataFrame(
+        {"seconds": at, "state": face.state, "problem": face.problem} | face.measures
+        for at, face in zip(seconds, faces, strict=True)
+    )
     inside = path.resolve().is_relative_to(corpus.root.resolve())
     dataset = corpus.dataset if inside else corpus.dataset.model_copy(update=READERS_OWN)
-    return Watched(path, frames, np.stack(views), maps, dataset)
+    return Watched(path, *asked(explained, frames, views), dataset)
 
 
-def watch_sequence_of(corpus: Corpus, explained: Explained, every: int = 1) -> Watched:
+def watch_example(explained: Explained, corpus: Corpus, every: int = 1) -> Watched:
     """The test sequence with the most change in PSPI, as a video of the corpus's frame rate, or of
     `ASSUMED_RATE`."""
     store = explained.store
     name = explained.samples.groupby("sequence")["pspi"].std().fillna(0).idxmax()
     own = store.frames[store.frames["sequence"] == name][::every]
     seconds = (own["frame"] - 1) / (frames_per_second(corpus) or ASSUMED_RATE)
-    views = store.images[own.index]
-    frames, maps = asked(explained, own.assign(seconds=seconds).reset_index(drop=True), views)
-    return Watched(Path(name), frames, views, maps, corpus.dataset, own["subject"].iloc[0])
+    seen = asked(explained, own.assign(seconds=seconds), store.images[own.index])
+    return Watched(Path(name), *seen, corpus.dataset, own["subject"].iloc[0])
 
 
-def asked(
-    explained: Explained, frames: pd.DataFrame, views: np.ndarray
-) -> tuple[pd.DataFrame, np.ndarray]:
-    """The frames with the model's probabilities, and rollout (N, P, P), NaN where there is none.
+def asked(explained: Explained, frames: pd.DataFrame, views: np.ndarray) -> tuple:
+    """`frames`, `views` and `maps` of `Watched`, of frames that have all but the probability.
 
     ViViT is asked where the last four frames all have a face.
     """
     model, usable = explained.model, (frames["state"] == "ok").to_numpy()
     samples = np.arange(len(views))[:, None] + np.arange(1 - model.frames, 1)
     samples = samples[(samples >= 0).all(axis=1) & usable[samples].all(axis=1)]
-    side = model.image_size // model.encoder.config.patch_size
-    probability = np.full(len(views), np.nan)
+    probability, side = np.full(len(views), np.nan), patches_along(model)
     maps = np.full((len(views), side, side), np.nan, np.float32)
     images = np.stack([shrunk(view, model.image_size) for view in views])[samples]
     if len(samples):
         probability[samples[:, -1]] = probabilities(model, images)
         maps[samples[:, -1]] = scaled(to_maps(rollout(model, images, "max"), model))[:, -1]
-    return frames.assign(probability=probability), maps
+    frames = frames.assign(probability=probability).reset_index(drop=True)
+    return frames, views, maps
 
 
 def video_shown(watched: Watched, place: int) -> Shown:
@@ -148,7 +144,7 @@ def export(watched: Watched, folder: Path) -> str:
     so that two videos of one name are kept apart.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    key = hashlib.sha256(str(watched.path.resolve()).encode()).hexdigest()[:8]
+    key = key_of(path=str(watched.path.resolve()))[:8]
     table = folder / f"{watched.path.stem}-{key}-watched.csv"
     with whole_file(table) as half:
         half.write_text(f"# {LIMITS}\n{watched.frames.to_csv(index=False)}", "utf-8")
@@ -171,9 +167,8 @@ def explore_video(
 
     @lru_cache(maxsize=1)
     def watched(file: str, every: int) -> Watched:
-        if file:
-            return watch(file, explained, corpus, every)
-        return watch_sequence_of(corpus, explained, every)
+        how = (explained, corpus, every)
+        return watch(file, *how) if file else watch_example(*how)
 
     def show(file: str, every: int, place: int) -> Shown:
         video = watched(file, every)
@@ -181,15 +176,15 @@ def explore_video(
 
     def press(button) -> None:
         try:
-            beside.value = export(watched(file.value, every.value), folder)
+            beside.value = export(watched(file.value, controls["every"].value), folder)
         except (PaincoreError, OSError) as fault:
             beside.value = str(fault)
 
-    file = ipywidgets.Text(path or "", description="own file", continuous_update=False,
-                           placeholder="path of an image or video", **LABELLED)  # fmt: skip
-    every, place = slider("every n-th frame", 1, 30, 1, 1), slider("frame", 0, 1, 1, 0)
-    every.continuous_update = False
-    controls = {"file": file, "every": every, "place": place}
+    file = ipywidgets.Text(path or "", description="own image or video", **LABELLED)
+    controls = {"file": file, "every": slider("every n-th frame", 1, 30, 1, 1)}
+    for control in (file, controls["every"]):
+        control.continuous_update = False
+    controls["place"] = slider("frame", 0, 1, 1, 0)
     button = ipywidgets.Button(description="Export MP4 and CSV", layout={"width": "auto"})
     beside = ipywidgets.Label()
     button.on_click(press)

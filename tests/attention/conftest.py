@@ -1,17 +1,22 @@
-from types import SimpleNamespace
-
 import numpy as np
 import pandas as pd
 import pytest
 
 from paincore.attention.explained import PRETRAINED, RANDOM_WEIGHTS, TRAINED, Explained
 from paincore.attention.faithfulness import Faithfulness
+from paincore.cluster import shared_workers
 from paincore.data.corpus import open_corpus
 from paincore.registration.store import registered
 from paincore.statistics.bootstrap import resample_subjects
 from paincore.training.feed import images_at
 from synthpain.corpus import synthesize
 from tests.helpers.onepatch import SIZE, model_of
+
+
+@pytest.fixture(scope="package", autouse=True)
+def workers():
+    with shared_workers():
+        yield
 
 
 @pytest.fixture(scope="package")
@@ -24,26 +29,16 @@ def corpus(tmp_path_factory):
 
 @pytest.fixture(scope="package")
 def store(corpus):
-    return registered(corpus, results=corpus.root.parent / "results", workers=1)
+    return registered(corpus, results=corpus.root.parent / "results")
 
 
 @pytest.fixture(scope="package")
-def usable(store):
-    return np.flatnonzero(store.usable)
-
-
-@pytest.fixture(scope="package")
-def shrunk_images(corpus, store):
-    """All frames at the size of `model_of`."""
-    return images_at(store, SIZE, corpus.root.parent / "results" / "cache")
-
-
-@pytest.fixture(scope="package")
-def tested(store, usable, shrunk_images):
+def tested(corpus, store):
     """A model of random weights, as if tested on all usable frames."""
+    usable = np.flatnonzero(store.usable)
     samples = store.frames.iloc[usable].reset_index(drop=True).assign(fold=1, probability=0.5)
-    run = SimpleNamespace(folder="run")
-    return Explained(run, model_of(1), store, usable[:, None], samples, shrunk_images)
+    images = images_at(store, SIZE, corpus.root.parent / "results" / "cache")
+    return Explained(None, model_of(1), store, usable[:, None], samples, images)
 
 
 @pytest.fixture(scope="package")
@@ -57,12 +52,16 @@ def known() -> Faithfulness:
     names = np.repeat([f"aa{person:03d}" for person in range(20)], 4)
     one, other = rng.normal(0, 0.02, (2, len(names)))
     gains = {"random": 0.0, "good": 0.3, "rollout mean": 0.0}
-    areas = [pd.DataFrame({"subject": names, "method": method, "replaced": "mean colour",
-                           "deletion": 0.5 + one, "insertion": 0.5 + other + gain})
-             for method, gain in gains.items()]  # fmt: skip
-    units = [(name, unit, gain, share, share, 1.0) for name in names
-             for unit, gain, share in ((6, 1 + rng.normal(0, 0.05), 2.0), (10, 0.0, 1.0),
-                                       (4, -0.5, 0.5))]  # fmt: skip
+    areas = pd.DataFrame({"subject": names, "replaced": "mean colour", "deletion": 0.5 + one})
+    areas = [
+        areas.assign(method=method, insertion=0.5 + other + gain) for method, gain in gains.items()
+    ]
+    effects = {6: (1, 2.0), 10: (0, 1.0), 4: (-0.5, 0.5)}
+    units = [
+        (name, unit, gain + (unit == 6) * rng.normal(0, 0.05), ratio, ratio, 1.0)
+        for name in names
+        for unit, (gain, ratio) in effects.items()
+    ]
     columns = ["subject", "unit", "log_odds", TRAINED, PRETRAINED, RANDOM_WEIGHTS]
     chance = np.repeat(rng.uniform(0, 0.4, 20), 4)
     points = {"subject": names, "random": 0.1, "good": chance + 0.5, "chance": chance}

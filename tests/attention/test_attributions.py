@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from paincore.attention.attributions import attributions, log_odds, mean_colour
-from paincore.attention.explained import explain
+from paincore.attention.attributions import attributions, mean_colour
+from paincore.attention.explained import explain, log_odds
 from paincore.attention.faithfulness import area_under, curves, pointing_game
 from paincore.attention.maps import cls_attention, rollout, to_maps
 from paincore.training.configuration import configure
@@ -12,7 +12,6 @@ from tests.helpers.onepatch import SIZE, model_of, pictures
 from tests.helpers.trainable import fold_of, write_store_with_a_signal
 
 SIDE = SIZE // 8
-GRADIENTS = ("gradient x input", "integrated gradients")
 
 
 def by_plain_loops(model, values):
@@ -26,31 +25,24 @@ def by_plain_loops(model, values):
 
 @pytest.mark.parametrize("frames", [1, 4])
 def test_maps_are_what_their_methods_say(frames):
-    model, given = model_of(frames), pictures(3, frames)
+    model, given = model_of(frames), pictures(6, frames)  # more than are computed at once
     found = attributions(model.train(), given)
     assert not model.training and all(one.grad is None for one in model.parameters())
-    assert {(maps.shape, maps.dtype) for maps in found.values()} == {
-        ((3, frames, SIDE, SIDE), np.dtype(np.float32))
-    }
-    pixels, start = (model.pixels(torch.from_numpy(one)) for one in (given, mean_colour(given)))
-    pixels.requires_grad_()
-    [gradient] = torch.autograd.grad(log_odds(model, pixels).sum(), pixels)
+    kinds = {(maps.shape, maps.dtype) for maps in found.values()}
+    assert kinds == {((6, frames, SIDE, SIDE), np.dtype(np.float32))}
+    pixels = model.pixels(torch.from_numpy(given)).requires_grad_()
+    [gradient] = torch.autograd.grad((model(pixels) @ torch.tensor([-1.0, 1.0])).sum(), pixels)
     plain = by_plain_loops(model, (gradient * pixels).detach().numpy())
     np.testing.assert_allclose(found["gradient x input"], plain, atol=1e-5)
-    with torch.no_grad():  # integrated gradients add up to the change of the log-odds
-        change = log_odds(model, pixels) - log_odds(model, start)
+    # Integrated gradients add up to the change of the log-odds.
+    change = log_odds(model, given) - log_odds(model, mean_colour(given))
     added = found["integrated gradients"].sum((1, 2, 3))
-    np.testing.assert_allclose(added, change, atol=0.02 * change.abs().max())
-    heads = cls_attention(model, given)
-    for name, rows in (
-        ("last layer mean", heads.mean(1)),
-        ("last layer max", heads.max(1)),
-        ("rollout mean", rollout(model, given, "mean")),
-        ("rollout max", rollout(model, given, "max")),
-    ):
-        np.testing.assert_array_equal(found[name], to_maps(rows, model))
-    nothing = attributions(model, given[:0])
-    assert {maps.shape for maps in nothing.values()} == {(0, frames, SIDE, SIDE)}
+    np.testing.assert_allclose(added, change, atol=0.02 * abs(change).max())
+    heads = cls_attention(model, given, -1)
+    rows = {"last layer mean": heads.mean(1), "last layer max": heads.max(1)}
+    rows |= {f"rollout {how}": rollout(model, given, how) for how in ("mean", "max")}
+    for name, each in rows.items():
+        np.testing.assert_array_equal(found[name], to_maps(each, model))
 
 
 def test_the_controls_know_nothing_of_the_image():
@@ -79,7 +71,7 @@ def test_a_model_trained_on_a_square_is_seen_through(tmp_path):
     square = np.zeros((*frames.shape[:4],), bool)
     square[:, :, 8:24, 8:24] = True
     found, hits, areas = attributions(explained.model, frames), {}, {}
-    for name in ("random", *GRADIENTS):
+    for name in ("random", "gradient x input", "integrated gradients"):
         game = pointing_game(found[name], square, np.ones_like(square))
         hits[name], chance = (part.mean() for part in game[:2])
         falls = curves(explained.model, found[name], frames, mean_colour(frames), steps=12)

@@ -4,21 +4,17 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.text import Text
 
 from paincore.attention import figures
-from paincore.attention.explained import PRETRAINED, RANDOM_WEIGHTS, SHUFFLED, TRAINED
+from paincore.attention.explained import PRETRAINED, RANDOM_WEIGHTS, SHUFFLED, TRAINED, Explained
 from paincore.attention.maps import ChosenSample
 from paincore.attention.regions import REGION_NAMES
 from paincore.manifest import dataset_named
 from tests.attention.test_tables import trial
+from tests.helpers.drawn import texts
 from tests.helpers.onepatch import SIZE
 
 MODELS = (TRAINED, SHUFFLED, PRETRAINED, RANDOM_WEIGHTS)
-
-
-def texts(figure) -> str:
-    return " ".join(text.get_text() for text in figure.findobj(Text))
 
 
 def corpus_named(name: str) -> SimpleNamespace:
@@ -31,8 +27,8 @@ def chosen_sample() -> ChosenSample:
     images = rng.integers(1, 255, (4, SIZE, SIZE, 3), np.uint8)
     sample = pd.DataFrame({"sequence": ["aa001t1aaaff"], "probability": [0.8], "fold": [2]})
     store = SimpleNamespace(frames=frames, images=images)
-    explained = SimpleNamespace(store=store, samples=sample, rows=np.arange(4)[None])
     maps = {f"head {number}": rng.random((4, 6, 6)) for number in range(4)}
+    explained = Explained(None, None, store, np.arange(4)[None], sample, images)
     return ChosenSample(explained, 0, maps, dict(list(maps.items())[:2]))
 
 
@@ -66,9 +62,10 @@ def test_every_figure_is_drawn_within_its_canvas_and_shows_a_face_only_where_it_
     for name, figure in drawn.items():
         assert ("synthetic corpus" in texts(figure)) == (dataset == "synthetic"), name
         figure.draw_without_rendering()
-        box, whole = figure.get_tightbbox(), figure.bbox_inches
-        assert box.x0 >= -0.02 and box.x1 <= whole.x1 + 0.02, name
-        assert box.y0 >= -0.02 and box.y1 <= whole.y1 + 0.02, name
+        box = figure.get_tightbbox()
+        assert all(figure.bbox_inches.padded(0.02).contains(*corner) for corner in box.corners()), (
+            name
+        )
     for name in ("show_heads", "show_together"):  # a map alone, or a face and its map
         layers = {len(axes.images) for axes in drawn[name].axes if axes.get_title(loc="left")}
         assert layers - {0} == ({2} if dataset == "synthetic" else {1})
@@ -87,7 +84,6 @@ def test_where_there_is_nothing_to_show_figures_say_so(known, resamples):
 
 def test_the_effects_of_units_stand_where_they_are(known, resamples):
     axes = figures.plot_effects(corpus_named("synthetic"), known, resamples).axes[0]
-    points = [line for line in axes.lines if line.get_marker() == "o" and len(line.get_xdata())]
-    found = [(float(one.get_xdata()[0]), float(one.get_ydata()[0])) for one in points]
-    assert np.ravel(found) == pytest.approx([-0.5, 0, 1, 1, 0, 2], abs=0.03)
+    points = axes.collections[-1].get_offsets()
+    np.testing.assert_allclose(points, [[-0.5, 0], [1, 1], [0, 2]], atol=0.03)
     assert axes.get_yticklabels()[0].get_text() == "AU4 (80 samples, 20 people)"

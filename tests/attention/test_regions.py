@@ -45,8 +45,3 @@ def test_a_patch_counts_for_its_regions_by_area():
         pixels = np.kron(one.sum(0), np.ones((16, 16)))
         expected = [pixels[found[name]].sum() / pixels.sum() for name in regions.REGION_NAMES]
         np.testing.assert_allclose(regions.proportions(maps)[sample], expected, rtol=1e-6)
-
-
-def test_action_units_show_in_regions_that_there_are():
-    assert set(regions.AU_REGIONS) == {4, 6, 7, 9, 10, 43}
-    assert {name for names in regions.AU_REGIONS.values() for name in names} == set(regions.REGIONS)

@@ -39,12 +39,6 @@ def test_pointing_is_held_against_chance_sample_by_sample(known, resamples):
     assert random["mean"] == pytest.approx(0.1 - chance)
 
 
-def test_effects_are_means_of_people(known, resamples):
-    table = tables.effects(known, resamples)
-    assert table["mean"].to_dict() == pytest.approx({4: -0.5, 6: 1, 10: 0}, abs=0.03)
-    assert (table["samples"] == 80).all() and (table["people"] == 20).all()
-
-
 def test_what_a_control_follows_as_well_is_not_credited_to_training(known, resamples):
     found = tables.follows_causes(known, resamples)
     assert found.loc[TRAINED, "low"] > 0.8 and found.loc[PRETRAINED, "low"] > 0.8
@@ -58,7 +52,7 @@ def test_what_a_control_follows_as_well_is_not_credited_to_training(known, resam
 
 def test_a_shortcut_is_found_in_the_maps_of_the_planted_model(known, resamples):
     tried = trial(known)
-    found = tables.shortcut_found(tried, resamples)
+    found = tables.shortcut_found(tried, resamples, PLANTED)
     assert found["mean"].to_dict() == pytest.approx(
         {(kind, method): 0.2 * ("out" in method)
          for kind in (PLANTED, CLEAN) for method in ("random", "centre", "rollout mean")}

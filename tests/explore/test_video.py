@@ -77,7 +77,7 @@ def test_the_example_plays_as_fast_as_its_corpus(explained, drawn_corpus):
         (drawn_corpus, taken),
         (replace(drawn_corpus, truth=None), video.ASSUMED_RATE),
     ):
-        watched = video.watch_sequence_of(corpus, explained)
+        watched = video.watch_example(explained, corpus)
         assert watched.subject in set(explained.samples["subject"])
         np.testing.assert_allclose(watched.frames["seconds"], (watched.frames["frame"] - 1) / rate)
 

@@ -2,6 +2,7 @@
 
 from IPython.core.pylabtools import print_figure
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 
 def assert_on_canvas(figure: Figure) -> None:
@@ -15,7 +16,7 @@ def assert_on_canvas(figure: Figure) -> None:
 
 def texts(figure: Figure) -> str:
     """All words of a figure."""
-    return " ".join(text.get_text() for text in figure.findobj(lambda a: hasattr(a, "get_text")))
+    return " ".join(text.get_text() for text in figure.findobj(Text))
 
 
 def is_sentence(figure: Figure) -> bool:
