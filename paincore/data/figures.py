@@ -20,9 +20,13 @@ def show_frame(axes: Axes, corpus, frame) -> None:
     if isinstance(frame.landmarks, str):
         with contextlib.suppress(CorpusError):  # a damaged file costs the crop alone
             around = read_landmarks(corpus.root, frame.landmarks)
-    units = {f"au{au}": float(getattr(frame, f"au{au}")) for au in facs.AUS}
     image = corpus.root / frame.image
-    style.show_face(axes, image, corpus.dataset, frame.subject, around, units)
+    style.show_face(axes, image, corpus.dataset, frame.subject, around, units_of(frame))
+
+
+def units_of(frame) -> dict[str, float]:
+    """The action units of a row of the frames table, for `show_face`."""
+    return {f"au{au}": float(getattr(frame, f"au{au}")) for au in facs.AUS}
 
 
 def _show_frames(grid: np.ndarray, corpus, frames: pd.DataFrame, title: str) -> None:
