@@ -19,7 +19,7 @@ import cv2
 import numba
 import numpy as np
 
-from paincore.registration.raster import nearest_depth, source_map
+from paincore.registration.raster import source_map
 from synthpain.raster import vertex_normals
 
 Images = list[np.ndarray]  # RGB uint8 (H, W, 3) each
@@ -129,11 +129,11 @@ def frontalise(image: np.ndarray, mesh: FaceMesh, topology: Topology, size: int 
     part = slice(low[1], high[1]), slice(low[0], high[0])  # of the view, where the face is
     target[:, :2] -= low
     view, visible = np.zeros((size, size, 3), np.uint8), np.zeros((size, size), bool)
-    view[part], visible[part], shown = render(image, mesh, topology, target, high - low)
+    view[part], visible[part], shown = render_mesh(image, mesh, topology, target, high - low)
     return Frontal(view, visible, shown, *head_angles(rotation.T))
 
 
-def render(
+def render_mesh(
     image: np.ndarray, mesh: FaceMesh, topology: Topology, target: np.ndarray, extent: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """The mesh's skin rendered where `target` float32 (V, 3) has its vertices, in an image of
@@ -143,7 +143,8 @@ def render(
     place, depth, facing = source_map(target, topology.triangles, values, extent[0], extent[1])
     corner, zoom = source_square(mesh.vertices)
     square = (mesh.vertices - corner) * zoom
-    surface = nearest_depth(square, topology.triangles, SOURCE_SIZE, SOURCE_SIZE)
+    itself = np.column_stack([square, square[:, 2]])
+    _, surface, _ = source_map(square, topology.triangles, itself, SOURCE_SIZE, SOURCE_SIZE)
     inner = cv2.erode((surface > -np.inf).view(np.uint8), MARGIN, borderValue=0)
     surface[inner == 0] = np.inf
     inside, shown = seen(place, depth, facing, image.shape[:2], corner, zoom, surface)

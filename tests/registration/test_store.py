@@ -15,7 +15,7 @@ import pytest
 from paincore import PaincoreError
 from paincore.data.corpus import open_corpus
 from paincore.registration import store as stores
-from paincore.registration.backends import BACKEND_FILES
+from paincore.registration.backends import BACKENDS
 from paincore.registration.store import (
     IMAGES,
     META,
@@ -246,7 +246,7 @@ def test_a_full_disk_is_found_before_the_work_begins(small_corpus, tmp_path):
 def test_a_store_follows_what_its_backend_reads(miniature, tmp_path):
     def fingerprints():
         corpus = open_corpus("unbc", miniature.root, results=tmp_path)
-        return {name: store_fingerprint(corpus, name, 64) for name in BACKEND_FILES}
+        return {name: store_fingerprint(corpus, name, 64) for name in BACKENDS}
 
     first = fingerprints()
     miniature.landmarks(2).write_text("3 4\n" * 66)
