@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paincore.registration.raster import source_map
-from synthpain.raster import rasterise, vertex_normals
+from synthpain.raster import rasterise
 
 NEAR = 0.05  # pixels
 quarter = st.integers(-20, 100).map(lambda n: n / 4)  # thinner triangles are lost in float32
@@ -58,15 +58,3 @@ def test_triangles_that_share_an_edge_leave_no_hole(angle, x, y):
     assert (nearest >= 0).all()
     _, depth, _ = source_map(points, fan, np.column_stack([points, points[:, 2]]), 10, 10)
     assert (depth == 0).all()
-
-
-def test_normals_of_a_sphere_point_outwards():
-    theta, phi = np.meshgrid(np.linspace(0.2, np.pi - 0.2, 30), np.linspace(0, 2 * np.pi, 40)[:-1])
-    points = np.stack([np.sin(theta) * np.cos(phi), np.sin(theta) * np.sin(phi), np.cos(theta)], -1)
-    number = np.arange(points.size // 3).reshape(39, 30)
-    a, b = number[:, :-1], np.roll(number, -1, 0)[:, :-1]
-    triangles = np.concatenate([np.stack([a, a + 1, b], -1), np.stack([b, a + 1, b + 1], -1)])
-    flat = points.reshape(-1, 3).astype(np.float32)
-    normals = vertex_normals(flat, triangles.reshape(-1, 3).astype(np.int32))
-    inner = abs(flat[:, 2]) < 0.9
-    assert ((normals * flat).sum(1)[inner] > 0.99).all()
