@@ -88,10 +88,8 @@ def label(axes: Axes, text: str) -> None:
 def say(axes: Axes, text: str) -> None:
     """In place of an image, why there is none."""
     axes.set_axis_off()
-    axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
-    axes.add_patch(Rectangle((0, 0), 1, 1, fc="#F1F2F4", ec="none"))
-    text = text.replace("_", "\n")
-    axes.text(0.5, 0.5, text, ha="center", va="center", fontsize=7.5, color=style.MUTED)
+    place = {"ha": "center", "va": "center", "transform": axes.transAxes}
+    axes.text(0.5, 0.5, text.replace("_", "\n"), fontsize=7.5, color=style.MUTED, **place)
 
 
 def show(axes: Axes, corpus, subject: str, image: np.ndarray | str, text: str = "") -> bool:

@@ -8,20 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paincore import PaincoreError
-from paincore.registration import backends
-from paincore.registration.checkpoint import (
-    OPTIMISER,
-    CheckpointError,
-    read_index,
-    read_tensors,
-)
-from paincore.registration.prnet import (
-    crop_around_detection,
-    crop_around_landmarks,
-    cut,
-    grid_triangles,
-    to_image,
-)
+from paincore.registration import backends, checkpoint, prnet
 from paincore.registration.resfcn import Resfcn256
 from tests.helpers.checkpoint_writer import write_checkpoint
 
@@ -42,7 +29,7 @@ NEAR = 0.05  # pixels, to which batches of other sizes agree: rounding grows thr
 
 
 def test_tensorflow_s_own_checkpoint_is_read_without_its_optimiser():
-    entries, tensors = read_index(SMALL), read_tensors(SMALL)
+    entries, tensors = checkpoint.read_index(SMALL), checkpoint.read_tensors(SMALL)
     assert entries.keys() - tensors.keys() == {"beta1_power", "resfcn256/Conv/weights/Adam"}
     assert len(tensors) == 245
     assert tensors["resfcn256/Conv/weights"].shape == (4, 4, 3, 1)
@@ -57,7 +44,9 @@ shapes = st.lists(st.integers(1, 4), max_size=3).map(tuple)
 def test_what_was_written_is_read(tmp_path_factory, shapes):
     rng = np.random.default_rng(0)
     tensors = {name: rng.normal(size=s).astype(np.float32) for name, s in shapes.items()}
-    read = read_tensors(write_checkpoint(tmp_path_factory.mktemp("checkpoint"), "any", tensors))
+    read = checkpoint.read_tensors(
+        write_checkpoint(tmp_path_factory.mktemp("checkpoint"), "any", tensors)
+    )
     assert read.keys() == tensors.keys()
     for name, tensor in tensors.items():
         np.testing.assert_array_equal(read[name], tensor)
@@ -68,7 +57,7 @@ def test_damaged_values_name_the_file_and_the_tensor(tmp_path, damage):
     tensors = {"a": np.ones(3, np.float32), "net/scale": np.arange(5, dtype=np.float32)}
     index = write_checkpoint(tmp_path, "small", tensors)
     values = index.with_suffix(".data-00000-of-00001")
-    start, content = read_index(index)["net/scale"].offset, values.read_bytes()
+    start, content = checkpoint.read_index(index)["net/scale"].offset, values.read_bytes()
     if damage == "another":
         write_checkpoint(tmp_path, "other", tensors | {"net/scale": np.zeros(5, np.float32)})
         damaged = (tmp_path / f"other{values.suffix}").read_bytes()
@@ -76,8 +65,8 @@ def test_damaged_values_name_the_file_and_the_tensor(tmp_path, damage):
         flipped = content[: start + 7] + bytes([content[start + 7] ^ 16]) + content[start + 8 :]
         damaged = {"flipped": flipped, "cut": content[:-1], "empty": content[:start]}[damage]
     values.write_bytes(damaged)
-    with pytest.raises(CheckpointError, match=f"{values}.*net/scale"):
-        read_tensors(index)
+    with pytest.raises(checkpoint.CheckpointError, match=f"{values}.*net/scale"):
+        checkpoint.read_tensors(index)
 
 
 # The network
@@ -97,8 +86,10 @@ class Recording(dict):
 
 @needs_released
 def test_names_shapes_and_count_are_those_of_the_released_checkpoint():
-    shapes = {n: e.shape for n, e in read_index(RELEASED_INDEX).items()}
-    inference = {n: s for n, s in shapes.items() if n.rpartition("/")[2] not in OPTIMISER}
+    shapes = {n: e.shape for n, e in checkpoint.read_index(RELEASED_INDEX).items()}
+    inference = {
+        n: s for n, s in shapes.items() if n.rpartition("/")[2] not in checkpoint.OPTIMISER
+    }
     assert len(inference) == 245
     assert sum(math.prod(shape) for shape in inference.values()) == 13_365_508
     network = Resfcn256({n: torch.empty(s, device="meta") for n, s in inference.items()}, "meta")
@@ -108,7 +99,7 @@ def test_names_shapes_and_count_are_those_of_the_released_checkpoint():
 
 
 def test_the_network_equals_tensorflow_s_operations():
-    network = Resfcn256(read_tensors(SMALL))
+    network = Resfcn256(checkpoint.read_tensors(SMALL))
     network.tensors = {name: tensor.double() for name, tensor in network.tensors.items()}
     with np.load(FIXTURES / "resfcn.npz", allow_pickle=False) as fixture:
         image, expected, step = fixture["picture"], fixture["output"], int(fixture["step"])
@@ -125,10 +116,10 @@ def test_the_network_equals_tensorflow_s_operations():
 
 
 def test_crops_are_1_6_times_the_landmarks_box_and_1_58_times_the_detector_s_moved_down():
-    crop = crop_around_landmarks(np.array([[100, 50], [180, 130], [120, 170]]))
+    crop = prnet.crop_around_landmarks(np.array([[100, 50], [180, 130], [120, 170]]))
     assert crop == (140 - 80, 110 - 80, 160)  # 1.6 times the mean of 80 and 120
     box = np.array([100, 50, 200, 150])
-    assert crop_around_detection(box) == (150 - 79, pytest.approx(100 + 14 - 79), 158)
+    assert prnet.crop_around_detection(box) == (150 - 79, pytest.approx(100 + 14 - 79), 158)
 
 
 @settings(deadline=None)
@@ -136,20 +127,20 @@ def test_crops_are_1_6_times_the_landmarks_box_and_1_58_times_the_detector_s_mov
 def test_uncropping_leads_back_to_the_pixel_that_the_crop_showed(left, top, side):
     rows, columns = np.mgrid[:256, :256]
     image = np.stack([columns, rows, rows], -1).astype(np.uint8)  # each pixel shows where it is
-    crop = crop_around_detection(np.array([left, top, left + side, top + side]))
-    shown = 255 * cut(image, crop).reshape(-1, 3)[:, :2]
+    crop = prnet.crop_around_detection(np.array([left, top, left + side, top + side]))
+    shown = 255 * prnet.cut(image, crop).reshape(-1, 3)[:, :2]
     places = np.stack([columns, rows, rows], -1).reshape(-1, 3)
-    place = to_image(places, crop)[:, :2]
+    place = prnet.to_image(places, crop)[:, :2]
     inside = ((place >= 0) & (place <= 255)).all(1)
     np.testing.assert_allclose(shown[inside], place[inside], atol=1e-2)
 
 
 def test_depth_is_scaled_as_the_image_is_and_beyond_the_image_is_black():
-    crop = crop_around_detection(np.array([0, 0, 100, 100]))
-    near, far = to_image(np.array([[0, 0, 255.0], [255, 255, 0]]), crop)
+    crop = prnet.crop_around_detection(np.array([0, 0, 100, 100]))
+    near, far = prnet.to_image(np.array([[0, 0, 255.0], [255, 255, 0]]), crop)
     np.testing.assert_allclose(near - far, [-158, -158, 158])
-    crop = crop_around_detection(np.array([-100, -100, 20, 20]))
-    square = cut(np.full((50, 50, 3), 200, np.uint8), crop)
+    crop = prnet.crop_around_detection(np.array([-100, -100, 20, 20]))
+    square = prnet.cut(np.full((50, 50, 3), 200, np.uint8), crop)
     assert square[:100, :100].max() == 0
     assert square.max() == pytest.approx(200 / 255)
 
@@ -160,7 +151,7 @@ def test_depth_is_scaled_as_the_image_is_and_beyond_the_image_is_black():
 @needs_released
 def test_the_released_face_s_vertices_keypoints_and_triangles_are_in_their_places():
     face = np.loadtxt(RELEASED / "face_ind.txt").astype(int)
-    triangles = grid_triangles(face)
+    triangles = prnet.grid_triangles(face)
     assert (len(face), triangles.shape) == (VERTICES, (86_850, 3))
     assert len(np.unique(np.sort(triangles, axis=1), axis=0)) == len(triangles)
     assert set(triangles.ravel()) == set(range(len(face)))
@@ -173,9 +164,11 @@ def test_the_released_face_s_vertices_keypoints_and_triangles_are_in_their_place
 def test_only_squares_whose_four_corners_are_on_the_face_have_triangles():
     rows, columns = np.mgrid[10:13, 20:23]
     face = (rows * 256 + columns).ravel()
-    assert len(grid_triangles(face)) == 8
-    assert len(grid_triangles(face[:-1])) == 6
-    assert len(grid_triangles(np.array([255, 256, 511, 512]))) == 0  # no neighbours across the edge
+    assert len(prnet.grid_triangles(face)) == 8
+    assert len(prnet.grid_triangles(face[:-1])) == 6
+    assert (
+        len(prnet.grid_triangles(np.array([255, 256, 511, 512]))) == 0
+    )  # no neighbours across the edge
 
 
 # The backend, with names and shapes of the released one, drawn weights and another face
@@ -198,14 +191,14 @@ def photograph(seed: int, height: int = 240, width: int = 320) -> np.ndarray:
 
 
 def test_vertices_are_pixels_of_the_image_and_a_batch_gives_each_image_its_own(load_prnet):
-    prnet, images = load_prnet("cpu"), [photograph(1), photograph(2, 100, 90)]
+    backend, images = load_prnet("cpu"), [photograph(1), photograph(2, 100, 90)]
     landmarks = [np.array([[100.0, 60], [180, 150]]), np.array([[10.0, 10], [70, 80]])]
-    together = prnet.find(images, landmarks)
+    together = backend.find(images, landmarks)
     for image, points, mesh in zip(images, landmarks, together, strict=True):
-        (alone,) = prnet.find([image], [points])
+        (alone,) = backend.find([image], [points])
         np.testing.assert_allclose(mesh.vertices, alone.vertices, atol=NEAR)
         assert mesh.vertices.shape == (VERTICES, 3) and mesh.vertices.dtype == np.float32
-        crop = crop_around_landmarks(points)
+        crop = prnet.crop_around_landmarks(points)
         low = np.array([crop.left, crop.top, 0])
         assert (mesh.vertices >= low).all() and (mesh.vertices <= low + 1.11 * crop.side).all()
         assert (mesh.vertices.std(0) > 1).all()  # the network is no constant
@@ -228,15 +221,15 @@ def test_the_topology_aligns_the_68_keypoints_by_those_that_keep_still(load_prne
 
 
 def test_prnet_looks_around_landmarks_or_else_around_the_detected_face(faces, load_prnet):
-    prnet, room = load_prnet("cpu"), np.full_like(faces[0], 90)
+    backend, room = load_prnet("cpu"), np.full_like(faces[0], 90)
     marks = np.array([[10.0, 20], [60, 20], [60, 70], [10, 70]])
     images, landmarks = [room, faces[0], room, faces[1]], [None, None, marks, marks]
-    meshes = prnet.find(images, landmarks)
+    meshes = backend.find(images, landmarks)
     assert [mesh is not None for mesh in meshes] == [False, True, True, True]
-    (alone,) = prnet.find([faces[0]], [None])
+    (alone,) = backend.find([faces[0]], [None])
     assert np.allclose(alone.vertices, meshes[1].vertices, atol=NEAR)
     assert not np.allclose(meshes[1].vertices.mean(0), meshes[3].vertices.mean(0), atol=5)
-    assert prnet.find([room], [None]) == [None]
+    assert backend.find([room], [None]) == [None]
 
 
 def test_an_unknown_backend_is_refused_with_the_known_ones():
