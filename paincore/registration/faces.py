@@ -20,6 +20,8 @@ BLACK = 12  # of 255: a frame with no pixel above it was recorded with the lens 
 PRESENT = 0.5  # presence score from which a face counts as found
 EXTREME_YAW = 50.0  # degrees beyond which frontal views are poor: flagged, not dropped
 
+POSE = ("yaw", "pitch", "roll", "visible_share")
+
 FACE_STATES = {
     "undecodable": "the image cannot be decoded",
     "black": "the image is black",
@@ -66,14 +68,10 @@ class Face:
         score 0..1, faces (how many the detector saw), yaw, pitch and roll in degrees,
         visible_share 0..1, extreme_yaw; NaN, 0 and False where there is no face.
         """
-        mesh, view = self.mesh, self.view
-        pose = ("yaw", "pitch", "roll", "visible_share")
-        return {
-            "score": mesh.score if mesh else np.nan,
-            "faces": mesh.faces if mesh else 0,
-            **{name: float(getattr(view, name)) if view else np.nan for name in pose},
-            "extreme_yaw": bool(view) and abs(view.yaw) > EXTREME_YAW,
-        }
+        score, faces = getattr(self.mesh, "score", np.nan), getattr(self.mesh, "faces", 0)
+        pose = {name: getattr(self.view, name, np.nan) for name in POSE}
+        extreme = abs(pose["yaw"]) > EXTREME_YAW
+        return {"score": score, "faces": faces} | pose | {"extreme_yaw": extreme}
 
 
 def find_faces(pictures: Sequence[Picture], backend: Backend, size: int = 224) -> list[Face]:
@@ -83,9 +81,9 @@ def find_faces(pictures: Sequence[Picture], backend: Backend, size: int = 224) -
     """
     usable = [p for p in pictures if p.state == "ok"]
     try:
-        meshes = backend.find([p.image for p in usable], [p.landmarks for p in usable])
-        found = {id(p): mesh for p, mesh in zip(usable, meshes, strict=True)}
-        return [_face(p, found.get(id(p)), backend, size) for p in pictures]
+        meshes = iter(backend.find([p.image for p in usable], [p.landmarks for p in usable]))
+        each = [next(meshes) if p.state == "ok" else None for p in pictures]
+        return [_face(p, mesh, backend, size) for p, mesh in zip(pictures, each, strict=True)]
     except Exception as fault:  # a backend's libraries have errors of their own
         among = ", ".join(p.name for p in usable)
         reason = f"{type(fault).__name__}: {fault}"

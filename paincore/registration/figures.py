@@ -5,10 +5,7 @@ a rule equally well, the first in the table is taken. A mesh is drawn only over 
 shown.
 """
 
-from collections.abc import Callable
-from functools import partial
 from itertools import pairwise
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -30,12 +27,8 @@ NO_LANDMARKS = "No registered frame has landmarks to compare with."
 MESH = "#56B4E9"
 READERS_OWN = {"synthetic": False, "faces_may_be_shown": True, "shown_subjects": ()}
 YAW_BINS = (0, 10, 20, 30, 45, 60, 90)  # degrees, either way
-MARKED = {  # row and column of a patch, and its colour
-    "inner brow": (2, 5, "#F0E442"),
-    "eye": (4, 9, "#56B4E9"),
-    "wing of the nose": (6, 5, "#CC79A7"),
-    "corner of the mouth": (9, 8, "#009E73"),
-}
+# Row, column and colour of a patch: inner brow, eye, wing of the nose, corner of the mouth.
+MARKED = ((2, 5, "#F0E442"), (4, 9, "#56B4E9"), (6, 5, "#CC79A7"), (9, 8, "#009E73"))
 
 
 def rising_clip(frames: pd.DataFrame) -> pd.DataFrame:
@@ -71,29 +64,20 @@ def most_turned(frames: pd.DataFrame, count: int) -> pd.DataFrame:
     return each.iloc[np.linspace(0, len(each) - 1, min(count, len(each))).round().astype(int)]
 
 
-def draw_mesh(axes: Axes, mesh: FaceMesh, triangles: np.ndarray = ()) -> None:
-    """A mesh over its frame; points where it is dense or `triangles` are not given."""
+def draw_mesh(axes: Axes, mesh: FaceMesh, triangles: np.ndarray) -> None:
+    """A mesh over its frame; points where it is dense."""
     x, y = mesh.vertices[:, :2].T
-    if 0 < len(triangles) < 5000:
+    if len(triangles) < 5000:
         axes.triplot(x, y, triangles, color=MESH, linewidth=0.3)
     else:
-        every = 1 + len(x) // 3000
-        axes.plot(x[::every], y[::every], ".", color=MESH, markersize=0.6)
+        axes.plot(x[::15], y[::15], ".", color=MESH, markersize=0.6)
 
 
 def draw_patches(axes: Axes, size: int, count: int) -> None:
     """The borders of `count` x `count` patches over an image of `size` pixels."""
     places = np.linspace(-0.5, size - 0.5, count + 1)
-    axes.vlines(places, -0.5, size - 0.5, color="white", linewidth=0.4, alpha=0.6)
-    axes.hlines(places, -0.5, size - 0.5, color="white", linewidth=0.4, alpha=0.6)
-
-
-def mark_patches(axes: Axes, size: int) -> None:
-    """The patches of `MARKED` on an image of `size` pixels."""
-    side = size / PATCHES
-    for row, column, colour in MARKED.values():
-        corner = (column * side - 0.5, row * side - 0.5)
-        axes.add_patch(Rectangle(corner, side, side, fc="none", ec=colour, lw=1.4))
+    for lines in (axes.vlines, axes.hlines):
+        lines(places, -0.5, size - 0.5, color="white", linewidth=0.4, alpha=0.6)
 
 
 def label(axes: Axes, text: str) -> None:
@@ -104,46 +88,39 @@ def label(axes: Axes, text: str) -> None:
 def say(axes: Axes, text: str) -> None:
     """In place of an image, why there is none."""
     axes.set_axis_off()
-    axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
-    axes.add_patch(Rectangle((0, 0), 1, 1, fc="#F1F2F4", ec="none"))
-    text = text.replace("_", "\n")
-    axes.text(0.5, 0.5, text, ha="center", va="center", fontsize=7.5, color=style.MUTED)
+    place = {"ha": "center", "va": "center", "transform": axes.transAxes}
+    axes.text(0.5, 0.5, text.replace("_", "\n"), fontsize=7.5, color=style.MUTED, **place)
 
 
-class Cell(NamedTuple):
-    """One face of a figure: a registered image, a row of the frames table, or why there is none;
-    the text above it; what is laid over a face that may be shown; whose face it is."""
-
-    image: np.ndarray | tuple | str
-    text: str = ""
-    over: Callable[[Axes], None] | None = None
-    subject: str | None = None
-
-
-def face_grid(figure, corpus, subject: str, rows: dict[str, list[Cell]], **options) -> None:
-    """Rows of faces, each with its name at the left; `subject` is whose they are unless a cell
-    says otherwise."""
-    grid = figure.subplots(len(rows), len(next(iter(rows.values()))), squeeze=False, **options)
-    for line, (name, cells) in zip(grid, rows.items(), strict=True):
-        for axes, (image, text, over, whose) in zip(line, cells, strict=True):
-            if isinstance(image, str):
-                say(axes, image)
-            elif isinstance(image, tuple):
-                show_frame(axes, corpus, image)
-            else:
-                style.show_face(axes, image, corpus.dataset, whose or subject)
-                if over and style.may_be_shown(corpus.dataset, whose or subject):
-                    over(axes)
-            label(axes, text)
-        line[0].annotate(name.strip(), (-0.06, 0.5), xycoords="axes fraction", rotation=90,
-                         ha="right", va="center", color=style.MUTED, fontsize=8)  # fmt: skip
+def show(axes: Axes, corpus, subject: str, image: np.ndarray | str, text: str = "") -> bool:
+    """A registered image of a subject, or in words why there is none, under its text; whether a
+    face is shown, over which more may be drawn."""
+    label(axes, text)
+    if isinstance(image, str):
+        say(axes, image)
+        return False
+    style.show_face(axes, image, corpus.dataset, subject)
+    return style.may_be_shown(corpus.dataset, subject)
 
 
-def faces_figure(corpus, title: str, height: float, subject: str, rows, **options) -> Figure:
-    """A figure that is one `face_grid`, `height` inches high."""
+def show_marked(axes: Axes, corpus, subject: str, image: np.ndarray | str, text: str = "") -> None:
+    """As `show`, with the patches of `MARKED` over a face."""
+    if show(axes, corpus, subject, image, text):
+        side = len(image) / PATCHES
+        for row, column, colour in MARKED:
+            corner = (column * side - 0.5, row * side - 0.5)
+            axes.add_patch(Rectangle(corner, side, side, fc="none", ec=colour, lw=1.4))
+
+
+def rows_of_faces(corpus, title: str, height: float, names: tuple, columns: int):
+    """A figure `height` inches high, and its axes (names, columns) with each row's name at the
+    left."""
     figure = style.new_figure(corpus.dataset, title, height)
-    face_grid(figure, corpus, subject, rows, **options)
-    return figure
+    grid = figure.subplots(len(names), columns, squeeze=False)
+    for axes, name in zip(grid[:, 0], names, strict=True):
+        axes.annotate(name, (-0.06, 0.5), xycoords="axes fraction", rotation=90, ha="right",
+                      va="center", color=style.MUTED, fontsize=8)  # fmt: skip
+    return figure, grid
 
 
 @style.styled
@@ -160,16 +137,16 @@ def steps(corpus, store, backend) -> Figure:
     if face.view is None:
         return style.sentence_instead(corpus.dataset, title, face.problem)
     image, view = face.picture.image, face.view.image
-    mesh = partial(draw_mesh, mesh=face.mesh, triangles=backend.topology.triangles)
-    cells = [
-        Cell(image, "1  frame"),
-        Cell(image, f"2  mesh of {len(face.mesh.vertices):,} points", mesh),
-        Cell(view, "3  frontal view"),
-        Cell(view, "4  14 x 14 patches", partial(draw_patches, size=len(view), count=PATCHES)),
-    ]
-    widths = (image.shape[1] / image.shape[0],) * 2 + (1, 1)
-    subject = last["subject"].item()
-    return faces_figure(corpus, title, 2.05, subject, {"": cells}, width_ratios=widths)
+    figure, subject = style.new_figure(corpus.dataset, title, 2.05), last["subject"].item()
+    wide = image.shape[1] / image.shape[0]
+    panels = figure.subplots(1, 4, width_ratios=(wide, wide, 1, 1))
+    show(panels[0], corpus, subject, image, "1  frame")
+    if show(panels[1], corpus, subject, image, f"2  mesh of {len(face.mesh.vertices):,} points"):
+        draw_mesh(panels[1], face.mesh, backend.topology.triangles)
+    show(panels[2], corpus, subject, view, "3  frontal view")
+    if show(panels[3], corpus, subject, view, "4  14 x 14 patches"):
+        draw_patches(panels[3], len(view), PATCHES)
+    return figure
 
 
 @style.styled
@@ -179,16 +156,16 @@ def clip(corpus, store) -> Figure:
     title, frames = "Four subsequent frames, one image", rising_clip(store.frames[store.usable])
     if frames.empty:
         return style.sentence_instead(corpus.dataset, title, NO_CLIP)
-    figure, subject = style.new_figure(corpus.dataset, title, 3.75), frames["subject"].iloc[0]
-    left, right = figure.subfigures(1, 2, width_ratios=(0.95, 1))
-    rows = list(frames.itertuples())
-    cells = [Cell(row, f"frame {row.frame}: PSPI {row.pspi:.0f}") for row in rows]
-    face_grid(left, corpus, subject, {"": cells[:2], " ": cells[2:]})
+    figure = style.new_figure(corpus.dataset, title, 3.75)
+    panels = figure.subplot_mosaic("01g;23g", width_ratios=(1, 1, 2.1))
+    for place, frame in enumerate(frames.itertuples()):
+        show_frame(panels[str(place)], corpus, frame)
+        label(panels[str(place)], f"frame {frame.frame}: PSPI {frame.pspi:.0f}")
     images = store.images[frames.index]
     grid = np.vstack([np.hstack(images[:2]), np.hstack(images[2:])])
-    patches = partial(draw_patches, size=len(grid), count=2 * PATCHES)
-    text = f"28 x 28 patches, labelled PSPI {rows[-1].pspi:.0f}"
-    face_grid(right, corpus, subject, {"": [Cell(grid, text, patches)]})
+    text = f"28 x 28 patches, labelled PSPI {frame.pspi:.0f}"
+    if show(panels["g"], corpus, frame.subject, grid, text):
+        draw_patches(panels["g"], len(grid), 2 * PATCHES)
     return figure
 
 
@@ -202,19 +179,17 @@ def same_patches(corpus, store, backend, sample, people: int = 5) -> Figure:
     if frames.empty:
         return style.sentence_instead(corpus.dataset, title, NO_FACE)
     frames, size = most_turned(frames, people), store.images.shape[1]
-    mark = partial(mark_patches, size=size)
-    crops, views = [], []
-    for row, face in zip(frames.itertuples(), find(corpus, frames, backend, size), strict=True):
-        text = f"{row.subject}, yaw {row.yaw:z.0f}°"
-        plain = crop(face.picture.image, face.mesh, backend.topology, size) if face.view else None
-        crops.append(Cell(plain.image if plain else face.state, text, mark, row.subject))
-        views.append(Cell(store.images[row.Index], "", mark, row.subject))
-    crops.append(Cell(sample.mean_crop, f"mean of {sample.count}", mark))
-    views.append(Cell(sample.mean_view, "", mark))
-    rows = {"plain crop": crops, "frontal view": views}
-    figure = faces_figure(corpus, title, 3.15, "all", rows)
-    keys = [Rectangle((0, 0), 1, 1, fc="none", ec=c, label=n) for n, (*_, c) in MARKED.items()]
-    figure.legend(handles=keys, loc="outside lower center", ncols=4, fontsize=7.5)
+    rows, columns = ("plain crop", "frontal view"), len(frames) + 1
+    figure, grid = rows_of_faces(corpus, title, 3.0, rows, columns)
+    found = find(corpus, frames, backend, size)
+    for (above, below), row, face in zip(grid.T[:-1], frames.itertuples(), found, strict=True):
+        image = face.state
+        if face.view:
+            image = crop(face.picture.image, face.mesh, backend.topology, size).image
+        show_marked(above, corpus, row.subject, image, f"{row.subject}, yaw {row.yaw:z.0f}°")
+        show_marked(below, corpus, row.subject, store.images[row.Index])
+    show_marked(grid[0, -1], corpus, "all", sample.mean_crop, f"mean of {sample.count}")
+    show_marked(grid[1, -1], corpus, "all", sample.mean_view)
     return figure
 
 
@@ -248,20 +223,23 @@ def before_and_after(corpus, store, here: dict | None = None, columns: int = 6) 
     if frames.empty:
         return style.sentence_instead(corpus.dataset, "One person, turning", NO_FACE)
     frames, subject = spread_over_yaw(frames, columns), frames["subject"].iloc[0]
-    shown = list(frames.itertuples())
-    rows = {"frame": [Cell(row, f"yaw {row.yaw:z.0f}°") for row in shown]}
+    title = "Backends side by side" if here else f"One person, turning: {subject}"
+    views = {} if here else {"frontal view": store.images[frames.index]}
     for name, backend in (here or {}).items():
-        rows[name] = [Cell("weights_not here")] * len(shown)
+        views[name] = ["weights_not here"] * len(frames)
         if not isinstance(backend, str):
             found = find(corpus, frames, backend)
-            rows[name] = [Cell(f.view.image if f.view else f.state) for f in found]
-    if here is None:
-        rows["frontal view"] = [
-            Cell(store.images[row.Index], f"{100 * row.visible_share:.0f} % visible")
-            for row in shown
-        ]
-    title = f"One person, turning: {subject}" if here is None else "Backends side by side"
-    return faces_figure(corpus, title, 0.4 + 1.25 * len(rows), subject, rows)
+            views[name] = [face.view.image if face.view else face.state for face in found]
+    names, height = ("frame", *views), 1.65 + 1.25 * len(views)
+    figure, grid = rows_of_faces(corpus, title, height, names, len(frames))
+    for number, row in enumerate(frames.itertuples()):
+        show_frame(grid[0, number], corpus, row)
+        label(grid[0, number], f"yaw {row.yaw:z.0f}°")
+        for axes, images in zip(grid[1:, number], views.values(), strict=True):
+            show(axes, corpus, subject, images[number])
+        if here is None:
+            label(grid[1, number], f"{100 * row.visible_share:.0f} % visible")
+    return figure
 
 
 @style.styled
@@ -276,14 +254,15 @@ def same_expression(corpus, heads) -> Figure:
         return style.sentence_instead(corpus.dataset, title, NO_HEADS)
     first = [head for head in heads if head.person == heads[0].person]
     changes = turned_table(first).set_index("yaw").map("{:.0f}".format)
-    rows = {"frame": [Cell(head.face.picture.image, f"{head.yaw}°") for head in first]}
-    for kind in ("plain crop", "frontal view"):
-        shown = [head.crop if kind == "plain crop" else head.face.view for head in first]
-        rows[kind] = [
-            Cell(one.image, changes.loc[head.yaw, kind]) if one else Cell(head.face.state)
-            for head, one in zip(first, shown, strict=True)
-        ]
-    return faces_figure(corpus, title, 2.5, "", rows)
+    names = ("frame", "plain crop", "frontal view")
+    figure, grid = rows_of_faces(corpus, title, 2.5, names, len(first))
+    for column, head in zip(grid.T, first, strict=True):
+        show(column[0], corpus, "", head.face.picture.image, f"{head.yaw}°")
+        views = {"plain crop": head.crop, "frontal view": head.face.view}
+        for axes, (kind, view) in zip(column[1:], views.items(), strict=True):
+            image, change = view.image if view else head.face.state, changes[kind].get(head.yaw, "")
+            show(axes, corpus, "", image, change)
+    return figure
 
 
 @style.styled
@@ -298,16 +277,16 @@ def corpus_accuracy(corpus, store, sample) -> Figure:
     names = [f"{low}-{high}" for low, high in pairwise(YAW_BINS)]
     bins = pd.cut(errors["yaw"].abs(), YAW_BINS, labels=names, right=False)
     by_yaw = errors.groupby(bins, observed=True)
-    panels = {"error without jaw (%)": by_yaw["inner"], "error of all points (%)": by_yaw["all"]}
+    panels = [("error without the jaw (%)", "yaw, either way (°)", by_yaw["error"])]
     if corpus.truth is not None:
         pose = pose_errors(store.frames[store.usable], corpus.truth)
-        panels["measured − true (°)"] = pose[ANGLES].items()
+        panels.append(("measured − true (°)", "angle", pose[ANGLES].items()))
     figure = style.new_figure(corpus.dataset, title, 2.9)
     row = figure.subplots(1, len(panels), squeeze=False)[0]
-    for axes, (what, groups) in zip(row, panels.items(), strict=True):
+    for axes, (what, over, groups) in zip(row, panels, strict=True):
         names, values = zip(*groups, strict=True)
         line = {"color": style.THIS, "linewidth": 2}
         axes.boxplot(values, tick_labels=names, whis=(5, 95), showfliers=False, medianprops=line)
-        axes.set(title=what, xlabel="angle" if "true" in what else "yaw, either way (°)")
+        axes.set(title=what, xlabel=over)
         axes.grid(axis="y")
     return figure

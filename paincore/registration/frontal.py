@@ -19,7 +19,7 @@ import cv2
 import numba
 import numpy as np
 
-from paincore.registration.raster import nearest_depth, source_map
+from paincore.registration.raster import source_map
 from synthpain.raster import vertex_normals
 
 Images = list[np.ndarray]  # RGB uint8 (H, W, 3) each
@@ -123,17 +123,16 @@ def frontalise(image: np.ndarray, mesh: FaceMesh, topology: Topology, size: int 
     anchors = points[topology.anchors]
     scale, rotation, shift = similarity(anchors, topology.canonical, topology.weights)
     target = view_points(scale * points @ rotation.T + shift, size)
-    low, high = bounds(target)
-    low = np.clip(np.floor(low), 0, size).astype(int)
-    high = np.clip(np.ceil(high) + 1, 0, size).astype(int)
+    low = np.clip(np.floor(target[:, :2].min(0)), 0, size).astype(int)
+    high = np.clip(np.ceil(target[:, :2].max(0)) + 1, 0, size).astype(int)
     part = slice(low[1], high[1]), slice(low[0], high[0])  # of the view, where the face is
     target[:, :2] -= low
     view, visible = np.zeros((size, size, 3), np.uint8), np.zeros((size, size), bool)
-    view[part], visible[part], shown = render(image, mesh, topology, target, high - low)
+    view[part], visible[part], shown = render_mesh(image, mesh, topology, target, high - low)
     return Frontal(view, visible, shown, *head_angles(rotation.T))
 
 
-def render(
+def render_mesh(
     image: np.ndarray, mesh: FaceMesh, topology: Topology, target: np.ndarray, extent: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """The mesh's skin rendered where `target` float32 (V, 3) has its vertices, in an image of
@@ -143,7 +142,8 @@ def render(
     place, depth, facing = source_map(target, topology.triangles, values, extent[0], extent[1])
     corner, zoom = source_square(mesh.vertices)
     square = (mesh.vertices - corner) * zoom
-    surface = nearest_depth(square, topology.triangles, SOURCE_SIZE, SOURCE_SIZE)
+    itself = np.column_stack([square, square[:, 2]])
+    _, surface, _ = source_map(square, topology.triangles, itself, SOURCE_SIZE, SOURCE_SIZE)
     inner = cv2.erode((surface > -np.inf).view(np.uint8), MARGIN, borderValue=0)
     surface[inner == 0] = np.inf
     inside, shown = seen(place, depth, facing, image.shape[:2], corner, zoom, surface)
@@ -201,16 +201,9 @@ def crop(image: np.ndarray, mesh: FaceMesh, topology: Topology, size: int = 224)
     return Frontal(view, visible, float(visible.mean()), *head_angles(rotation.T))
 
 
-def bounds(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Least and greatest x and y, float32 (2,) each, of points float32 (V, 3); numpy's min and max
-    along columns take nine times longer."""
-    least, greatest = (cv2.reduce(points, 0, kind) for kind in (cv2.REDUCE_MIN, cv2.REDUCE_MAX))
-    return least[0, :2], greatest[0, :2]
-
-
 def source_square(vertices: np.ndarray) -> tuple[np.ndarray, np.float32]:
     """Corner float32 (3,) and zoom that put a mesh (V, 3) into a square of SOURCE_SIZE pixels,
     whatever the frame's size, with a border of two."""
-    low, high = bounds(vertices)
+    low, high = vertices[:, :2].min(0), vertices[:, :2].max(0)
     zoom = np.float32((SOURCE_SIZE - 5) / (high - low).max())
     return np.append(low - 2 / zoom, 0).astype(np.float32), zoom

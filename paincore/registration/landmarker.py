@@ -71,13 +71,11 @@ class Landmarker:
     def largest_face(self, image: np.ndarray) -> FaceMesh | None:
         """The largest face of one RGB image (H, W, 3) uint8."""
         boxes, eyes = self.detect(image)
-        if not len(boxes):
-            return None
-        largest = largest_box(boxes)
-        return self.locate(image, boxes[largest], eyes[largest], len(boxes))
+        return self.locate(image, boxes[0], eyes[0], len(boxes)) if len(boxes) else None
 
     def detect(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Boxes (N, 4) as x0, y0, x1, y1 and eyes (N, 2, 2) of the faces, in pixels."""
+        """Boxes (N, 4) as x0, y0, x1, y1 and eyes (N, 2, 2) of the faces, in pixels, the largest
+        face first."""
         side = max(image.shape[:2])
         border = (side - np.array(image.shape[1::-1])) / 2
         shrink = DETECTOR_SIZE / side
@@ -92,6 +90,7 @@ class Landmarker:
         eyes = raw[:, 4:8].reshape(-1, 2, 2) + self.cells[likely][:, None]
         answers = np.hstack([centres - half, centres + half, eyes.reshape(-1, 4)])
         found = merge_faces(answers, scores[likely]).reshape(-1, 4, 2) * side - border
+        found = found[np.argsort(-(found[:, 1] - found[:, 0]).prod(1), kind="stable")]
         return found[:, :2].reshape(-1, 4), found[:, 2:]
 
     def locate(self, image: np.ndarray, box: np.ndarray, eyes: np.ndarray, faces: int) -> FaceMesh:
@@ -139,11 +138,6 @@ class Network:
         return [self.interpreter.get_tensor(i) for i in self.outputs]
 
 
-def largest_box(boxes: np.ndarray) -> int:
-    """Which of the boxes (N, 4), as x0, y0, x1, y1, is the largest."""
-    return (boxes[:, 2:] - boxes[:, :2]).prod(1).argmax()
-
-
 def sigmoid(logits: np.ndarray) -> np.ndarray:
     """Probabilities of logits, whatever their size."""
     return 1 / (1 + np.exp(-np.clip(logits, -80, 80)))
@@ -172,11 +166,10 @@ def merge_faces(detections: np.ndarray, scores: np.ndarray) -> np.ndarray:
     merged = []
     left = np.argsort(-scores)
     while len(left):
-        best = detections[left[0], :4]
         boxes = detections[left, :4]
-        inner = np.clip(
-            np.minimum(boxes[:, 2:], best[2:]) - np.maximum(boxes[:, :2], best[:2]), 0, None
-        ).prod(1)
+        low = np.maximum(boxes[:, :2], boxes[0, :2])
+        high = np.minimum(boxes[:, 2:], boxes[0, 2:])
+        inner = np.clip(high - low, 0, None).prod(1)
         areas = (boxes[:, 2:] - boxes[:, :2]).prod(1)
         same = inner / (areas + areas[0] - inner) > SAME_FACE_OVERLAP
         same[0] = True
@@ -206,7 +199,7 @@ class PosedCanonicalFace:
     """
 
     def __init__(self, landmarker: Landmarker) -> None:
-        self.canonical = landmarker.canonical
+        self.canonical, self.topology = landmarker.canonical, landmarker.topology
         self.points = points_68(self.canonical)[WITHOUT_INNER_CORNERS]
 
     def __call__(self, images: Images, landmarks: Landmarks) -> list[FaceMesh | None]:

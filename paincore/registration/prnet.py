@@ -15,8 +15,10 @@ import cv2
 import numpy as np
 import torch
 
-from paincore.registration.frontal import FaceMesh, Topology
-from paincore.registration.resfcn import load_resfcn
+from paincore.registration.checkpoint import read_tensors
+from paincore.registration.frontal import FaceMesh, Images, Landmarks, Topology
+from paincore.registration.landmarker import Landmarker, points_68
+from paincore.registration.resfcn import Resfcn256
 
 MAP_SIDE = 256  # pixels, side of the network's input and of the position map
 REACH = 1.1 * MAP_SIDE  # pixels of the square, where the network's output is 1
@@ -43,20 +45,19 @@ class Crop(NamedTuple):
 
 
 def crop_around_landmarks(points: np.ndarray) -> Crop:
-    """The square for a face with landmarks (K, 2 or more) in image pixels."""
-    return _crop(np.concatenate([points[:, :2].min(0), points[:, :2].max(0)]), LANDMARK_CROP, 0.0)
+    """The square for a face with landmarks (K, 2) in image pixels."""
+    return crop_around(np.concatenate([points.min(0), points.max(0)]), LANDMARK_CROP, shift=0.0)
 
 
 def crop_around_detection(box: np.ndarray) -> Crop:
     """The square for a face in a detector's box (4,): left, top, right, bottom in image pixels."""
-    return _crop(np.asarray(box), DETECTOR_CROP, DETECTOR_SHIFT)
+    return crop_around(box, DETECTOR_CROP, DETECTOR_SHIFT)
 
 
-def _crop(box: np.ndarray, growth: float, shift: float) -> Crop:
+def crop_around(box: np.ndarray, growth: float, shift: float) -> Crop:
+    """A square of `growth` times the box's mean side, `shift` times that side below its middle."""
     mean_side = (box[2:] - box[:2]).mean()
-    side = int(mean_side * growth) if np.isfinite(box).all() else 0
-    if side < 1:
-        raise ValueError(f"no face fits into the box {box.tolist()} (left, top, right, bottom)")
+    side = int(mean_side * growth)
     left, top = (box[:2] + box[2:]) / 2 + np.array([0, shift * mean_side]) - side / 2
     return Crop(float(left), float(top), side)
 
@@ -93,34 +94,44 @@ class PRNet:
 
     `index` is the checkpoint's, its values lie beside it; `face_list` has the places (V,) of the
     face's vertices in the position map, row by row, and `keypoint_list` (2, 68) the columns and
-    rows of the 68 points; `canonical` (68, 3) are these on the canonical face, in cm; `device` is a
-    PyTorch one. Raises CheckpointError where the checkpoint is damaged.
+    rows of the 68 points; `landmarker` finds faces and has the canonical one; `device` is a PyTorch
+    one. Raises CheckpointError where the checkpoint is damaged.
     """
 
     def __init__(
-        self, index: Path, face_list: Path, keypoint_list: Path, canonical: np.ndarray, device: str
+        self, index: Path, face_list: Path, keypoint_list: Path, landmarker: Landmarker, device: str
     ) -> None:
-        self.network, self.device = load_resfcn(index, device), device
-        self.face = np.loadtxt(face_list).astype(np.intp)
+        self.network, self.device = Resfcn256(read_tensors(index), device), device
+        self.landmarker, self.face = landmarker, np.loadtxt(face_list).astype(np.intp)
         columns, rows = np.loadtxt(keypoint_list).astype(np.intp)
         anchors = np.searchsorted(self.face, rows * MAP_SIDE + columns)
         weights = np.zeros(len(anchors))
         weights[list(STILL_POINTS)] = 1
+        canonical = points_68(landmarker.canonical)
         self.topology = Topology(grid_triangles(self.face), anchors, canonical, weights)
 
-    def __call__(self, images: list[np.ndarray], crops: list[Crop]) -> list[FaceMesh]:
-        """One mesh for each RGB image (H, W, 3) uint8 and its crop; all go through in one batch.
+    def __call__(self, images: Images, landmarks: Landmarks) -> list[FaceMesh | None]:
+        """The face of each image by its landmarks (66, 2), or where there are none the largest that
+        the landmarker detects; None where there is neither. All go through in one batch.
 
         The score is 1, since PRNet does not judge whether there is a face: whoever found it does.
         """
-        if not images:
-            return []
-        squares = np.stack([cut(i, c) for i, c in zip(images, crops, strict=True)])
-        positions = REACH * self.position_maps(squares).reshape(len(images), -1, 3)
-        return [
-            FaceMesh(to_image(p[self.face], crop).astype(np.float32), score=1.0)
-            for p, crop in zip(positions, crops, strict=True)
-        ]
+        crops = [self.crop_of(*pair) for pair in zip(images, landmarks, strict=True)]
+        squares = [cut(i, crop) for i, crop in zip(images, crops, strict=True) if crop]
+        maps = iter(self.position_maps(np.stack(squares)) if squares else ())
+        return [self.mesh(next(maps), crop) if crop else None for crop in crops]
+
+    def crop_of(self, image: np.ndarray, points: np.ndarray | None) -> Crop | None:
+        """The square of an image that the network sees; None where no face is."""
+        if points is not None:
+            return crop_around_landmarks(points)
+        boxes, _ = self.landmarker.detect(image)
+        return crop_around_detection(boxes[0]) if len(boxes) else None
+
+    def mesh(self, position_map: np.ndarray, crop: Crop) -> FaceMesh:
+        """The mesh in image pixels of the network's output (256, 256, 3) for a crop."""
+        places = REACH * position_map.reshape(-1, 3)[self.face]
+        return FaceMesh(to_image(places, crop).astype(np.float32), score=1.0)
 
     def position_maps(self, squares: np.ndarray) -> np.ndarray:
         """The network's output (N, 256, 256, 3) in 0..1 for squares of the same shape."""

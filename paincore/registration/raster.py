@@ -12,29 +12,6 @@ from synthpain.raster import at, pixels_between, whole_pixels
 
 
 @numba.njit(cache=True, error_model="numpy")
-def nearest_depth(points, triangles, height, width):
-    """The depth of the nearest triangle at each pixel, float32 (H, W), -inf where nothing is.
-
-    Arguments as those of `rasterise`, which also tells the triangle and takes half as long again.
-    """
-    depth = np.full((height, width), np.float32(-np.inf))
-    for t in range(triangles.shape[0]):
-        a, b, c = corners(triangles, t)
-        top, bottom, right, down, steps = edges(points, a, b, c, height, width)
-        if top > bottom:
-            continue
-        x2, y2, z2 = at(points, c)
-        z_right, z_down = slope(right, down, points[a, 2], points[b, 2], z2)
-        for row in range(top, bottom + 1):
-            i, y = np.uintp(row), np.float32(row) - y2
-            first, last = covered(x2, y, down, steps, width)
-            for column in range(first, last + 1):
-                j, x = np.uintp(column), np.float32(column) - x2
-                depth[i, j] = max(depth[i, j], z2 + z_down * y + z_right * x)
-    return depth
-
-
-@numba.njit(cache=True, error_model="numpy")
 def source_map(points, triangles, values, width, height):
     """Where each pixel of a view of that width and height lies in the frame.
 
@@ -47,7 +24,8 @@ def source_map(points, triangles, values, width, height):
     facing = np.zeros((height, width), np.float32)
     front = np.full((height, width), np.float32(-np.inf))
     for t in range(triangles.shape[0]):
-        a, b, c = corners(triangles, t)
+        # Unsigned, or each access would ask whether a corner counts from the end.
+        a, b, c = np.uintp(triangles[t, 0]), np.uintp(triangles[t, 1]), np.uintp(triangles[t, 2])
         top, bottom, right, down, steps = edges(points, a, b, c, height, width)
         if top > bottom:
             continue
@@ -70,13 +48,6 @@ def source_map(points, triangles, values, width, height):
                     depth[i, j] = values[c, 2] + slope2[1] * y + slope2[0] * x
                     facing[i, j] = values[c, 3] + slope3[1] * y + slope3[0] * x
     return place, depth, facing
-
-
-@numba.njit(cache=True, error_model="numpy")
-def corners(triangles, t):
-    """A triangle's three points; unsigned, or each access would ask whether they count from the
-    end."""
-    return np.uintp(triangles[t, 0]), np.uintp(triangles[t, 1]), np.uintp(triangles[t, 2])
 
 
 @numba.njit(cache=True, error_model="numpy")

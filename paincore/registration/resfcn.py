@@ -7,20 +7,15 @@ face's points in UV order, by a sigmoid in 0..1. For inference alone: batch norm
 statistics. The paper's section 3.2 registers faces with it.
 """
 
-from pathlib import Path
-
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
-
-from paincore.registration.checkpoint import read_tensors
 
 ENCODER = 5 * (2, 1)
 DECODER = (1, 2, 1, 1, 2, 1, 1, 2, 1, 1, 2, 1, 2, 1, 1, 1, 1)
 """Stride of each residual block, and of each transposed convolution."""
 BATCH_NORM = ("moving_mean", "moving_variance", "gamma", "beta")
-OPTIMISER = ("beta1_power", "beta2_power", "Adam", "Adam_1")
-"""Last parts of the names of what a checkpoint holds of the optimiser, which inference ignores."""
 
 
 class Resfcn256:
@@ -29,22 +24,20 @@ class Resfcn256:
     `tensors` has kernels as (y, x, in, out), or (y, x, out, in) where they are transposed.
     """
 
-    def __init__(self, tensors: dict[str, Tensor], device: str = "cpu") -> None:
-        self.tensors = {
-            name: (t.permute(3, 2, 0, 1).contiguous() if t.ndim == 4 else t).to(device)
-            for name, t in tensors.items()
-        }
+    def __init__(self, tensors: dict[str, np.ndarray | Tensor], device: str = "cpu") -> None:
+        self.tensors = {name: torch.as_tensor(t, device=device) for name, t in tensors.items()}
+        for name, kernel in self.tensors.items():
+            if kernel.ndim == 4:
+                self.tensors[name] = kernel.permute(3, 2, 0, 1).contiguous()
 
     def __call__(self, x: Tensor) -> Tensor:
         """Images (N, 3, H, W) in 0..1, H and W multiples of 32, to position maps of that shape."""
         x = self.convolved(x, "resfcn256/Conv")
         for number, stride in enumerate(ENCODER):
-            x = self.residual(x, _numbered("resBlock", number), stride)
+            x = self.residual(x, numbered("resBlock", number), stride)
         for number, stride in enumerate(DECODER):
             x = torch.relu(x) if number else x
-            x = self.transposed(
-                x, "resfcn256/Conv2d_transpose" + f"_{number}" * (number > 0), stride
-            )
+            x = self.transposed(x, numbered("Conv2d_transpose", number), stride)
         return torch.sigmoid(x)
 
     def residual(self, x: Tensor, block: str, stride: int) -> Tensor:
@@ -80,15 +73,6 @@ class Resfcn256:
         return functional.batch_norm(x, mean, variance, gamma, beta, eps=1e-3)  # TensorFlow's eps
 
 
-def _numbered(scope: str, number: int) -> str:
+def numbered(scope: str, number: int) -> str:
     """TensorFlow's name of the scope that was opened for the `number`-th time, from 0."""
     return f"resfcn256/{scope}_{number}" if number else f"resfcn256/{scope}"
-
-
-def load_resfcn(index: Path, device: str = "cpu") -> Resfcn256:
-    """The network with a checkpoint's weights; `index` is its index, the values lie beside it.
-
-    Raises CheckpointError, which names the file, if one of the two is absent or damaged.
-    """
-    tensors = read_tensors(index, skipped=OPTIMISER)
-    return Resfcn256({n: torch.from_numpy(t.copy()) for n, t in tensors.items()}, device)

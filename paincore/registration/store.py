@@ -14,8 +14,6 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
@@ -27,22 +25,17 @@ import cv2
 import numpy as np
 import pandas as pd
 from filelock import FileLock
-from rich.progress import Progress
+from rich.progress import track
 
 from paincore import PaincoreError
 from paincore.cluster import connect, run
 from paincore.data.corpus import Corpus
 from paincore.data.frames import STATES, with_derived
-from paincore.files import reserve_array
+from paincore.files import reserve_array, writing
 from paincore.manifest import ROOT
 from paincore.profiles import DEFAULT_PROFILE, profile_named
-from paincore.registration.backends import (
-    TAKE_LANDMARKS,
-    Backend,
-    backend_fingerprint,
-    load_backend,
-)
-from paincore.registration.faces import EXTREME_YAW, FACE_STATES, find_faces, read_picture
+from paincore.registration import backends
+from paincore.registration.faces import FACE_STATES, find_faces, read_picture
 
 STORE_VERSION = 2  # raised when the same frame would become another image
 SHARD_FRAMES, BATCH_FRAMES = 64, 32  # that a worker and a backend take at a time
@@ -50,7 +43,7 @@ IMAGES, TABLE, META = "images.npy", "frames.parquet", "meta.json"
 
 
 class StoreError(PaincoreError):
-    """A folder that is not a whole frame store, or cannot become one."""
+    """A folder that is not a whole frame store."""
 
 
 @dataclass(frozen=True)
@@ -91,34 +84,35 @@ def registered(
 
     It lies at <results>/stores/<dataset>-<backend>-<fingerprint>. `backend` None means the
     profile's; `size` is the side of the stored images; `device` is PyTorch's, for `prnet`;
-    `scheduler` and `workers` are those of `paincore.cluster.connect`. Raises StoreError where the
+    `scheduler` and `workers` are those of `paincore.cluster.connect`. Raises FileError where the
     folder cannot be written, RegistrationError naming the images on which a backend fails, and what
     `load_backend` raises, which a whole store has no need of. The paper's section 3.2.
     """
     backend = backend or profile_named(profile).backend
+    now = corpus.frames.reset_index(drop=True).drop(columns=["state", "problem"])
     key = store_fingerprint(corpus, backend, size)
     stores = Path(results or ROOT / "results").resolve() / "stores"
     out = stores / f"{corpus.dataset.name}-{backend}-{key[:12]}"
     partial = out.with_name(f"{out.name}.partial")
     if not out.exists():
-        load_backend(backend, device)  # raises here, before a worker does
-    with _disk(out):
+        backends.load_backend(backend, device)  # raises here, before a worker does
+    with writing(out):
         stores.mkdir(parents=True, exist_ok=True)
-        held = FileLock(out.with_name(f".{out.name}.lock")).acquire()
-    with held:
-        if not out.exists():
-            with _disk(out):
+        with FileLock(out.with_name(f".{out.name}.lock")):
+            if not out.exists():
                 _reserve(partial, len(corpus.frames), size)
-            found = _register_shards(partial, corpus, (backend, size, device), scheduler, workers)
-            with _disk(out):
-                table = corpus.frames.reset_index(drop=True).drop(columns=["state", "problem"])
+                shards = _shards(partial, corpus, backend, size, device)
+                found = _register(shards, scheduler, workers)
                 meta = {"backend": backend, "size": size, "fingerprint": key}
                 meta["states"] = found["state"].value_counts().to_dict()
-                write_store(partial / "store", table.join(found), meta)
+                write_store(partial / "store", now.join(found), meta)
                 (partial / "store").replace(out)
-        shutil.rmtree(partial, ignore_errors=True)
+            shutil.rmtree(partial, ignore_errors=True)
     store = open_store(out, corpus.threshold)
-    return replace(store, frames=_as_now(store.frames, corpus.frames))
+    # Equal fingerprints do not mean equal tables: the threshold of pain, the formula of PSPI and
+    # the spelling of the folders may have changed.
+    found = store.frames[[name for name in store.frames if name not in now]]
+    return replace(store, frames=now.join(found))
 
 
 def store_fingerprint(corpus: Corpus, backend: str, size: int) -> str:
@@ -126,8 +120,9 @@ def store_fingerprint(corpus: Corpus, backend: str, size: int) -> str:
 
     The corpus's landmarks count only for a backend that takes them.
     """
-    read = corpus.fingerprint + (corpus.landmarks_sha256 if backend in TAKE_LANDMARKS else "")
-    parts = [STORE_VERSION, read, backend, size, backend_fingerprint(backend)]
+    taken = corpus.landmarks_sha256 if backend in backends.TAKE_LANDMARKS else ""
+    made_by = [backend, size, backends.backend_fingerprint(backend)]
+    parts = [STORE_VERSION, corpus.fingerprint + taken, *made_by]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
@@ -141,10 +136,7 @@ def open_store(folder: str | Path, threshold: float = 0) -> FrameStore:
         meta = json.loads((folder / META).read_text("utf-8"))
         images = np.load(folder / IMAGES, mmap_mode="r", allow_pickle=False)
         frames = pd.read_parquet(folder / TABLE)
-        expected = (len(frames), meta["size"], meta["size"], 3)
-        if images.shape != expected or images.dtype != np.uint8:
-            raise ValueError(f"{IMAGES} is {images.dtype} {images.shape}, not uint8 {expected}")
-    except (OSError, EOFError, ValueError, KeyError, TypeError) as fault:
+    except (OSError, EOFError, ValueError) as fault:
         raise StoreError(
             f"{folder} is not a whole frame store ({fault}). Delete it, if it is there, and "
             "register again with `paincore register`."
@@ -180,44 +172,12 @@ def write_images(folder: Path, first: int, images: np.ndarray) -> None:
 
 
 def states_table(frames: pd.DataFrame) -> pd.DataFrame:
-    """How many frames of a store are in each state: state, meaning, frames, first_problem.
-
-    The last rows count what is flagged among frames with a face.
-    """
+    """How many frames of a store are in each state: state, meaning, frames, first_problem."""
     meanings = STATES | FACE_STATES | {"ok": "registered"}
-    found = frames[frames["state"] == "ok"]
-    rows = [
-        (state, meanings[state], len(group), group["problem"].iloc[0])
-        for state, group in frames.groupby("state")
-    ]
-    several, extreme = int((found["faces"] > 1).sum()), int(found["extreme_yaw"].sum())
-    rows.sort(key=lambda row: (row[0] != "ok", row[0]))
-    rows.append(("ok, several faces", "the largest was taken", several, ""))
-    hidden = f"turned by more than {EXTREME_YAW:.0f}°: mostly hidden"
-    rows.append(("ok, extreme yaw", hidden, extreme, ""))
-    return pd.DataFrame(rows, columns=["state", "meaning", "frames", "first_problem"])
-
-
-def _as_now(stored: pd.DataFrame, frames: pd.DataFrame) -> pd.DataFrame:
-    """A store's table, in which all but what registration found is the corpus's of today.
-
-    Equal fingerprints do not mean equal tables: the threshold of pain, the formula of PSPI and the
-    spelling of the folders may have changed.
-    """
-    now = frames.reset_index(drop=True).drop(columns=["state", "problem"])
-    return now.join(stored[[name for name in stored if name not in now]])
-
-
-@contextmanager
-def _disk(path: Path) -> Iterator[None]:
-    """Turn what the operating system refuses into a StoreError that says what to do."""
-    try:
-        yield
-    except OSError as fault:
-        raise StoreError(
-            f"{path} cannot be written ({fault.strerror or fault}). Free some space or choose "
-            "another folder, and run again: what is done is kept."
-        ) from fault
+    counts = frames.groupby("state")["problem"].agg(frames="size", first_problem="first")
+    counts = counts.sort_values("frames", ascending=False, kind="stable").reset_index()
+    counts.insert(1, "meaning", counts["state"].map(meanings))
+    return counts
 
 
 def _reserve(partial: Path, count: int, size: int) -> None:
@@ -244,36 +204,26 @@ class Shard(NamedTuple):
         """The shard's table, which marks it as done."""
         return self.partial / "parts" / f"{self.first:08d}-{len(self.frames)}.parquet"
 
-    @property
-    def name(self) -> str:
-        return "frames {}, {} to {}".format(self.first, *self.frames["image"].iloc[[0, -1]])
 
-
-def _register_shards(
-    partial: Path,
-    corpus: Corpus,
-    made_by: tuple[str, int, str],
-    scheduler: str | None,
-    workers: int | None,
-) -> pd.DataFrame:
-    """Register the shards that are not done yet, with a progress bar; what all shards found."""
-    needed = corpus.frames[["image", "landmarks", "state", "problem"]]
-    shards = [
-        Shard(partial, first, needed[first : first + SHARD_FRAMES], corpus.root.resolve(), made_by)
+def _shards(partial: Path, corpus: Corpus, *made_by: object) -> list[Shard]:
+    """The shards of a corpus, in its order."""
+    needed, root = corpus.frames[["image", "landmarks", "state", "problem"]], corpus.root.resolve()
+    return [
+        Shard(partial, first, needed[first : first + SHARD_FRAMES], root, made_by)
         for first in range(0, len(needed), SHARD_FRAMES)
     ]
-    left = [shard for shard in shards if not shard.part.exists()]
-    if left:
-        with connect(scheduler, workers) as client, Progress() as progress:
-            bar = progress.add_task("Registering", total=len(needed))
-            progress.advance(bar, len(needed) - sum(len(shard.frames) for shard in left))
-            for done in run(client, register_shard, ((shard.name, shard) for shard in left)):
-                progress.advance(bar, done)
+
+
+def _register(shards: list[Shard], scheduler: str | None, workers: int | None) -> pd.DataFrame:
+    """Register the shards that are not done yet, with a progress bar; what all shards found."""
+    left = [(f"frames from {s.first}", s) for s in shards if not s.part.exists()]
+    with connect(scheduler, workers) as client:
+        list(track(run(client, register_shard, left), "Registering", total=len(left)))
     return pd.concat([pd.read_parquet(shard.part) for shard in shards], ignore_index=True)
 
 
-def register_shard(shard: Shard) -> int:
-    """Register a shard into the partial store, on a worker; returns its number of frames."""
+def register_shard(shard: Shard) -> None:
+    """Register a shard into the partial store, on a worker."""
     cv2.setNumThreads(1)
     name, size, device = shard.made_by
     backend = _loaded(name, device, get_ident())
@@ -284,15 +234,14 @@ def register_shard(shard: Shard) -> int:
             if face.view:
                 images[len(found)] = face.view.image
             found.append({"state": face.state, "problem": face.problem, **face.measures})
-    with _disk(shard.partial):
+    with writing(shard.partial):
         write_images(shard.partial / "store", shard.first, images)
-        writing = shard.part.with_suffix(f".{os.getpid()}.writing")
-        pd.DataFrame(found).to_parquet(writing)
-        writing.replace(shard.part)
-    return len(found)
+        half = shard.part.with_suffix(f".{os.getpid()}.half")
+        pd.DataFrame(found).to_parquet(half)
+        half.replace(shard.part)
 
 
 @lru_cache
-def _loaded(name: str, device: str, thread: int) -> Backend:
+def _loaded(name: str, device: str, thread: int) -> backends.Backend:
     """The backend, loaded once for each thread of a worker: its networks hold state."""
-    return load_backend(name, device)
+    return backends.load_backend(name, device)

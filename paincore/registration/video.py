@@ -13,7 +13,7 @@ from paincore.registration.backends import BackendError, load_backend
 from paincore.registration.faces import Face, Picture, decode, find_faces
 
 NO_VIDEO = {"ansi", "bintext", "xbin", "idf"}  # codecs by which a text file passes for a video
-NEITHER = "is neither a photograph nor a video that can be read"
+EXPECTED = "Name a photograph or a video that is whole."
 
 
 class VideoError(PaincoreError):
@@ -26,10 +26,7 @@ def read_video(path: str | Path) -> Iterator[tuple[float, np.ndarray]]:
     A photograph is one frame at 0 seconds. Frames are read as they are asked for. Raises VideoError
     if the file is missing, neither photograph nor video, or damaged.
     """
-    path, count = Path(path), 0
-    if not path.is_file():
-        raise VideoError(f"{path}: no such file")
-    still = cv2.haveImageReader(str(path)) and cv2.imcount(str(path)) == 1
+    count, still = 0, cv2.haveImageReader(str(path)) and cv2.imcount(str(path)) == 1
     if still and (image := decode(np.fromfile(path, np.uint8))) is not None:
         yield 0.0, image
         return
@@ -42,18 +39,13 @@ def read_video(path: str | Path) -> Iterator[tuple[float, np.ndarray]]:
                     yield frame.time or 0.0, np.ascontiguousarray(image)
                     count += 1
     except (av.error.FFmpegError, OSError) as fault:
-        damage = f"is damaged after {count} frames" if count else NEITHER
-        raise VideoError(f"{path} {damage}: {fault.strerror}") from fault
+        raise VideoError(f"{path}, frame {count + 1}: {fault.strerror}. {EXPECTED}") from fault
     if not count:
-        raise VideoError(f"{path} {NEITHER}: it has no frames")
+        raise VideoError(f"{path} has no frames. {EXPECTED}")
 
 
 def register_file(
-    path: str | Path,
-    backend: str = "landmarker",
-    size: int = 224,
-    every: int = 1,
-    device: str = "cpu",
+    path: str | Path, backend: str = "landmarker", size: int = 224, every: int = 1
 ) -> Iterator[tuple[float, Face]]:
     """Seconds and what registration finds, for every `every`-th frame of a photograph or video.
 
@@ -62,7 +54,7 @@ def register_file(
     """
     if backend == "landmarks":
         raise BackendError(f"{path} comes without landmarks. Choose another backend.")
-    loaded = load_backend(backend, device)
+    loaded = load_backend(backend)
     for seconds, image in islice(read_video(path), 0, None, every):
         (face,) = find_faces([Picture(f"{path}, {seconds:.2f} s", image)], loaded, size)
         yield seconds, face

