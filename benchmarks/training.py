@@ -162,14 +162,14 @@ def engine_rates(
     train, test = np.arange(count), np.arange(count, len(rows))
     samples = FoldSamples(rows, pain, train, test, pain[:count], 0)
     warm = TrainingOrder.unmixed(np.arange(BATCH_SIZE))
-    optimise(task, model, feed, samples, warm, show_progress=False)
+    optimise(task, feed, samples, warm, show_progress=False)
     with clock() as training:
-        optimise(task, model, feed, samples, TrainingOrder.unmixed(train), show_progress=False)
+        optimise(task, feed, samples, TrainingOrder.unmixed(train), show_progress=False)
     feed.kept = None  # every frame is tested once: its states come from nowhere else
     tested = np.resize(test, TEST_BATCH["cpu"])
-    pain_probabilities(task, model, feed, tested[:2])
+    pain_probabilities(task, feed, tested[:2])
     with clock() as testing:
-        pain_probabilities(task, model, feed, tested)
+        pain_probabilities(task, feed, tested)
     return {
         "train": count / training.seconds,
         "fold": count / (training.seconds + filling.seconds),
