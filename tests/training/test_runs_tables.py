@@ -57,6 +57,8 @@ def test_seeds_are_averaged_within_a_fold_before_mean_and_deviation_are_taken(ru
         {"shuffled_labels": "all"},
         {"design": "published"},
         {"store": "beef"},
+        {"backbone": "f00d"},
+        {"corpus": "f00d"},
         {"engine": 8},
     ],
 )
@@ -69,7 +71,7 @@ def test_what_differs_is_a_column_and_what_does_not_is_said_once(run):
     for shown in (each_configuration(runs), each_run(runs)):
         assert list(shown["store"]) == ["f00df00d", "beefbeef"]
         assert not {"backbone", "design", "engine", "device"} & set(shown)
-    assert what_all_share(runs).startswith("backbone movement, precision fp32, clip_stride 1, ")
+    assert what_all_share(runs).startswith("backbone movement c0ffee, precision fp32, clip_stride 1, ")
 
 
 def test_the_latest_engine_is_the_one_of_the_run_that_started_last(run):
