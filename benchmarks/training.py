@@ -160,7 +160,7 @@ def engine_rates(
     count = steps * BATCH_SIZE
     pain = np.arange(len(rows)) % 2 == 0
     train, test = np.arange(count), np.arange(count, len(rows))
-    samples = FoldSamples(rows, pain, train, test, pain[:count], 0)
+    samples = FoldSamples(rows, pain, train, test, pain[:count])
     warm = TrainingOrder.unmixed(np.arange(BATCH_SIZE))
     optimise(task, feed, samples, warm, show_progress=False)
     with clock() as training:

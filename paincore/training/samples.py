@@ -107,9 +107,7 @@ def _task_on_worker(folder: Path, threshold: float, *others: object) -> Task:
     return Task(_opened(folder, threshold), *others)
 
 
-@lru_cache(maxsize=4)
-def _opened(folder: Path, threshold: float) -> FrameStore:
-    return open_store(folder, threshold)
+_opened = lru_cache(maxsize=4)(open_store)
 
 
 def sample_rows(
@@ -156,7 +154,7 @@ class FoldSamples:
 
     `rows` int64 (M, F) are their frames, `pain` bool (M,) their true labels; `train` and `test` are
     sorted numbers of samples, `labels` bool (len(train),) is what is trained on: the true labels,
-    but in a control. `left_out` counts the fold's frames that are the last of no sample.
+    but in a control.
     """
 
     rows: np.ndarray
@@ -164,7 +162,6 @@ class FoldSamples:
     train: np.ndarray
     test: np.ndarray
     labels: np.ndarray
-    left_out: int
 
 
 def fold_samples(task: Task) -> FoldSamples:
@@ -199,7 +196,7 @@ def fold_samples(task: Task) -> FoldSamples:
         rng = task.generator("shuffled labels")
         for one in np.unique(groups):
             labels[groups == one] = rng.permutation(labels[groups == one])
-    return FoldSamples(rows, pain, train, test, labels, len(both) - len(train) - len(test))
+    return FoldSamples(rows, pain, train, test, labels)
 
 
 def balanced_sample(pain: np.ndarray, rng: np.random.Generator) -> np.ndarray:

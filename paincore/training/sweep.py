@@ -23,16 +23,11 @@ from paincore.files import FileError, check_writable
 from paincore.folds.designs import Fold
 from paincore.manifest import ROOT
 from paincore.registration.store import FrameStore
+from paincore.training import samples as sampling
 from paincore.training.backbones import DEMO_BACKBONES
 from paincore.training.configuration import Configuration
 from paincore.training.runs import Run, RunError, open_run, runs_folder
-from paincore.training.samples import (
-    CLIP_LENGTH,
-    Task,
-    TrainingError,
-    fold_samples,
-    training_order,
-)
+from paincore.training.samples import CLIP_LENGTH, Task, TrainingError
 from paincore.training.train import best_device, build_model, train_task
 
 
@@ -107,7 +102,7 @@ def check(
         task = Task(store, one, fold, 0, torch.device("cpu"))
         try:
             build_model(task)
-            training_order(task, fold_samples(task))
+            sampling.training_order(task, sampling.fold_samples(task))
         except PaincoreError as fault:
             raise TrainingError(f"Nothing was trained. {task.title}: {fault}") from fault
 

@@ -75,7 +75,11 @@ def train_task(task: Task, results: Path, keep_weights: bool, show_progress: boo
 def _train(task: Task, folder: Path, cache: Path, keep_weights: bool, show_progress: bool) -> Run:
     clock = [time.time()]
     samples, model = sampling.fold_samples(task), build_model(task)
-    feed = _feed(task, model, samples, cache)
+    if task.device.type == "cuda":
+        model.cls = torch.compile(model.cls)
+    images, depth = images_at(task.store, model.image_size, cache), vit.frozen_depth(model)
+    feed = Feed(model, images, samples.rows, depth, task.configuration.precision)
+    feed.kept = keep_states(feed, task.store, task.rests_on["backbone"], task.device, cache)
     before = _trained(model)
     clock.append(time.time())
     order = sampling.training_order(task, samples)
@@ -89,8 +93,6 @@ def _train(task: Task, folder: Path, cache: Path, keep_weights: bool, show_progr
     after = _trained(model)
     scores = metrics.score(predictions["pain"], predictions["probability"]) | {
         "train_samples": len(samples.train),
-        "train_pain_share": prevalence,
-        "samples_left_out": samples.left_out,
         "mixed": int((order.weight < 1).sum()),
         "mixed_left_out": order.left_out,
         "steps": len(history),
@@ -122,16 +124,6 @@ def _frozen_model(config: Configuration, seed: int, generator: torch.Generator) 
     return model
 
 
-def _feed(task: Task, model: PainTransformer, samples: FoldSamples, cache: Path) -> Feed:
-    """What feeds the model with the fold's samples."""
-    if task.device.type == "cuda":
-        model.cls = torch.compile(model.cls)
-    images, depth = images_at(task.store, model.image_size, cache), vit.frozen_depth(model)
-    feed = Feed(model, images, samples.rows, depth, task.configuration.precision)
-    feed.kept = keep_states(feed, task.store, task.rests_on["backbone"], task.device, cache)
-    return feed
-
-
 def optimise(
     task: Task, feed: Feed, samples: FoldSamples, order: TrainingOrder, show_progress: bool
 ) -> pd.DataFrame:
@@ -151,9 +143,13 @@ def optimise(
         loss, logits = training_step(partial(feed.logits, batch), target, optimizer)
         losses.append(loss.detach())
         right.append(((logits[:, 1] > logits[:, 0]) == (target > 0.5)).float().mean())
-        if len(losses) % CHECKED == 0:
-            _check_finite(losses, task)
-    _check_finite(losses, task)
+        step = len(losses)
+        # A loss that is not finite stays so: the weights are not finite either.
+        if (step % CHECKED == 0 or step == len(targets)) and not losses[-1].isfinite():
+            raise TrainingError(
+                f"{task.title}: the loss is {losses[-1]:g} at step {step}. Take a lower learning "
+                f"rate than {task.configuration.learning_rate:g}."
+            )
     loss, accuracy = (torch.stack(column).cpu().numpy() for column in (losses, right))
     return pd.DataFrame({"step": np.arange(1, len(loss) + 1), "loss": loss, "accuracy": accuracy})
 
@@ -209,18 +205,6 @@ def _read_ahead(
             batch, ahead = ahead.result(), reader.submit(read, start)
             yield batch
         yield ahead.result()
-
-
-def _check_finite(losses: list[torch.Tensor], task: Task) -> None:
-    """Look at the latest losses. Raises TrainingError naming the first that is not finite."""
-    first = max(len(losses) - CHECKED, 0)
-    values = torch.stack(losses[first:]).cpu().numpy()
-    bad = np.flatnonzero(~np.isfinite(values))
-    if len(bad):
-        raise TrainingError(
-            f"{task.title}: the loss is {values[bad[0]]} at step {first + bad[0] + 1}. "
-            f"Take a lower learning rate than {task.configuration.learning_rate:g}."
-        )
 
 
 def pain_probabilities(task: Task, feed: Feed, samples: np.ndarray) -> np.ndarray:
@@ -281,12 +265,10 @@ def trained_model(run: Run) -> PainTransformer:
     wanted = {name: p.shape for name, p in model.named_parameters() if p.requires_grad}
     try:
         found = load_file(run.weights)
-    except (OSError, SafetensorError) as fault:
+        if {name: tensor.shape for name, tensor in found.items()} != wanted:
+            raise ValueError(f"not the tensors that {config.title} trains")
+    except (OSError, SafetensorError, ValueError) as fault:
         raise TrainingError(f"{run.weights} is damaged ({fault}). Delete {run.folder}.") from fault
-    if {name: tensor.shape for name, tensor in found.items()} != wanted:
-        raise TrainingError(
-            f"{run.weights} does not hold what {config.title} trains. Delete {run.folder}."
-        )
     model.load_state_dict(found, strict=False)
     return model.requires_grad_(True).eval()
 

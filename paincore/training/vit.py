@@ -16,6 +16,7 @@ from paincore import PaincoreError
 
 DROPOUT = 0.10
 CLASSES = 2
+PARTS = ["embeddings", "attention", "mlp", "layernorms", "head"]  # of the model, for a table
 
 
 class ModelError(PaincoreError, ValueError):
@@ -146,22 +147,12 @@ def frozen_depth(model: PainTransformer) -> int | None:
 
 
 def parameter_counts(model: PainTransformer) -> pd.DataFrame:
-    """Numbers of trained and of frozen parameters by part of the model: part, trained, frozen."""
-    encoder, blocks = model.encoder, model.encoder.layers
-    norms = [norm for block in blocks for norm in (block.layernorm_before, block.layernorm_after)]
-    parts = {
-        "embeddings": [encoder.embeddings],
-        "attention": [block.attention for block in blocks],
-        "mlp": [block.mlp for block in blocks],
-        "layernorms": [*norms, encoder.layernorm],
-        "head": [model.head],
-    }
-    rows = []
-    for part, modules in parts.items():
-        parameters = list(nn.ModuleList(modules).parameters())
-        trained = sum(one.numel() for one in parameters if one.requires_grad)
-        rows.append((part, trained, sum(one.numel() for one in parameters) - trained))
-    return pd.DataFrame(rows, columns=["part", "trained", "frozen"])
+    """Numbers of trained and of frozen parameters: a row for each part of the model."""
+    table = pd.DataFrame(0, index=PARTS, columns=["trained", "frozen"])
+    for name, parameter in model.named_parameters():
+        part = next((part for part in PARTS if part in name), "layernorms")
+        table.loc[part, "trained" if parameter.requires_grad else "frozen"] += parameter.numel()
+    return table
 
 
 def _trains(module: nn.Module) -> bool:
