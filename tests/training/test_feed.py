@@ -94,8 +94,7 @@ def test_room_is_claimed_first_and_a_fill_that_fails_leaves_nothing(store, tmp_p
     with pytest.raises(ZeroDivisionError):
         kept(feed, store, tmp_path)
     assert {path.suffix for path in tmp_path.iterdir()} == {".lock"}
-    size = kept(fed(store, 5), store, tmp_path).kept.nbytes
-    assert claimed[0].st_blocks * 512 >= claimed[0].st_size > size
+    assert claimed[0].st_blocks * 512 >= claimed[0].st_size > 100_000
 
 
 def test_a_disk_without_room_is_named_and_left_as_it_was(store, tmp_path):
