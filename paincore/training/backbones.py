@@ -73,12 +73,11 @@ def backbone_digest(backbone: str, seed: int = 0, assets: Path = ASSETS) -> str:
     Raises BackboneError as `load_encoder`.
     """
     config, weights = _find(backbone, assets)
-    architecture = {name: getattr(config, name) for name in ARCHITECTURE}
+    settings = {name: getattr(config, name) for name in ARCHITECTURE}
+    digest = hashlib.sha256() if weights is None else digest_of(weights)
     if weights is None:
-        seeded = json.dumps(architecture | {"seed": seed}, sort_keys=True)
-        return hashlib.sha256(seeded.encode()).hexdigest()
-    digest = digest_of(weights)
-    digest.update(json.dumps(architecture, sort_keys=True).encode())
+        settings["seed"] = seed
+    digest.update(json.dumps(settings, sort_keys=True).encode())
     return digest.hexdigest()
 
 

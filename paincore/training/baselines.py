@@ -27,7 +27,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from paincore import PaincoreError, cluster
+from paincore import cluster
 from paincore.data.labels import LANDMARKS
 from paincore.files import digest_of, key_of, whole_file, writing
 from paincore.folds.designs import Fold
@@ -48,32 +48,21 @@ FEATURES = {
 """The features of each regression, as columns of one table."""
 
 
-class BaselineError(PaincoreError):
-    """Baselines that cannot be computed from what is given."""
-
-
 def predictions(study) -> dict[str, pd.DataFrame]:
     """Out-of-fold predictions of each baseline by its name, with the columns `PREDICTIONS`.
 
-    A baseline that has no input for any tested frame is missing. Raises BaselineError for a fold
-    that trains on one class, and as `features`.
+    A baseline that has no input for any tested frame is missing. Raises as `features`.
     """
     frames, known = study.store.frames, features(study)
     tables = defaultdict(list)
     for fold in study.folds:
-        pain = frames["pain"].iloc[fold.train].to_numpy(bool)
-        if pain.all() or not pain.any():
-            raise BaselineError(
-                f"fold {fold.number} of {fold.design} trains on one class only ({pain.sum()} pain "
-                f"frames of {len(pain)}): use another design, or another threshold of pain."
-            )
+        tested, prevalence = frames.iloc[fold.test], float(frames["pain"].iloc[fold.train].mean())
         for name, values in known.items():
             tables[name].append(regression(frames, fold, values))
         rng = np.random.default_rng([0, zlib.crc32(b"chance"), fold.number])
         blind = {"always pain": np.ones(len(fold.test)), "chance": rng.random(len(fold.test))}
         for name, probability in blind.items():
-            tested = frames.iloc[fold.test]
-            tables[name].append(predictions_table(tested, fold, probability, pain.mean()))
+            tables[name].append(predictions_table(tested, fold, probability, prevalence))
     found = {name: pd.concat(parts, ignore_index=True) for name, parts in tables.items()}
     return {name: table for name, table in found.items() if len(table)}
 

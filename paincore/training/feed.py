@@ -92,12 +92,13 @@ class Feed:
         if weight is None:
             second, weight = first, np.ones(len(first), np.float32)
         live = np.arange(len(first)) if self.kept is None else np.flatnonzero(weight < 1)
-        images, others = (
-            torch.from_numpy(self.images[self.rows[samples[live]]]) for samples in (first, second)
-        )
         kept = None if self.kept is None else _as_tensor(self.kept[first])
-        others = others if (weight < 1).any() else None
+        images = self._frames(first[live])
+        others = self._frames(second[live]) if (weight < 1).any() else None
         return Batch(kept, torch.from_numpy(live), images, others, torch.from_numpy(weight[live]))
+
+    def _frames(self, samples: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(self.images[self.rows[samples]])
 
     def hidden(self, batch: Batch) -> torch.Tensor:
         """Hidden states, float32 (B, T, D), of a batch that is on the model's device."""

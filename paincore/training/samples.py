@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from hashlib import sha256
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -135,7 +136,6 @@ def reasons_against(
 
     The arguments are those of `sample_rows`.
     """
-    usable = np.asarray(usable, bool)
     sequence = [frames["subject"].to_numpy(), frames["sequence"].to_numpy()]
     gaps = frames.groupby(sequence)["frame"].diff().ne(1)
     # The first row of a stretch without gaps has place 0 in it, the next 1, and so on.
@@ -148,8 +148,7 @@ def reasons_against(
     return np.select([*against, number % stride != 0], REASONS, default="")
 
 
-@dataclass(frozen=True)
-class FoldSamples:
+class FoldSamples(NamedTuple):
     """The samples of a fold.
 
     `rows` int64 (M, F) are their frames, `pain` bool (M,) their true labels; `train` and `test` are
@@ -216,8 +215,7 @@ def balanced_sample(pain: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return rng.choice(len(pain), size=len(pain), p=weights)
 
 
-@dataclass(frozen=True)
-class TrainingOrder:
+class TrainingOrder(NamedTuple):
     """Samples in the order in which a training sees them, each blended with another or alone.
 
     `first` and `second` are int64 (n,) numbers of training samples; `weight` float32 (n,) is
@@ -229,11 +227,6 @@ class TrainingOrder:
     second: np.ndarray
     weight: np.ndarray
     left_out: int = 0
-
-    @classmethod
-    def unmixed(cls, first: np.ndarray) -> "TrainingOrder":
-        """The order of samples int64 (n,) without Mixup."""
-        return cls(first, first.copy(), np.ones(len(first), np.float32))
 
 
 def mix(
@@ -277,7 +270,7 @@ def training_order(task: Task, samples: FoldSamples) -> TrainingOrder:
     generators = [task.generator(f"draws {epoch}") for epoch in range(EPOCHS)]
     order = np.concatenate([balanced_sample(samples.labels, one) for one in generators])
     if config.mixup_alpha is None:
-        return TrainingOrder.unmixed(order)
+        return TrainingOrder(order, order, np.ones(len(order), np.float32))
     subjects = task.store.frames["subject"].to_numpy()[samples.rows[samples.train, -1]]
     rng, rows = task.generator("mixup"), config.rules.mixup_rows
     return mix(order, samples.labels, subjects, config.mixup_alpha, rng, rows)

@@ -137,16 +137,6 @@ class Sweep:
         self._client = None  # connected to anew, should there be more to train
         self._open.close()
 
-    def client(self) -> Client:
-        """The workers, connected to at the first call."""
-        if self._client is None:
-            here = self.scheduler is None and self.device.type == "cuda"
-            gpus = gpus_here(self.device) if here else None
-            self._client = self._open.enter_context(
-                cluster.connect(self.scheduler, self.workers, gpus)
-            )
-        return self._client
-
     def train(
         self,
         store: FrameStore,
@@ -178,20 +168,16 @@ class Sweep:
         left = {name: job for name, job in jobs.items() if name not in outcomes}
         if left:
             outcomes = self._train(left) | self._finished(jobs)
+        if missing := jobs.keys() - outcomes:
+            raise ClusterError(
+                f"{min(missing)} was trained, but its run is not in {self.results}. The workers' "
+                "results must be the same folder as here: share the disk, or train here."
+            )
         runs: dict[Configuration, list[Run]] = {one: [] for one in configurations}
-        failures = []
         for name, job in jobs.items():
-            outcome = outcomes.get(name)
-            if outcome is None:
-                raise ClusterError(
-                    f"{name} was trained, but its run is not in {self.results}. The workers' "
-                    "results must be the same folder as here: share the disk, or train here."
-                )
-            if isinstance(outcome, Failure):
-                failures.append(outcome)
-            else:
-                runs[job.task.configuration].append(outcome)
-        return runs, failures
+            if isinstance(outcomes[name], Run):
+                runs[job.task.configuration].append(outcomes[name])
+        return runs, [outcomes[name] for name in jobs if isinstance(outcomes[name], Failure)]
 
     def train_all(self, *arguments: object, **options: object) -> list[Run]:
         """`train`, where nothing may fail: runs in the order of configurations, seeds and folds.
@@ -224,10 +210,13 @@ class Sweep:
         for folder in (runs_folder(self.results), self.results / "cache"):
             check_writable(folder)
         longest_first = sorted(jobs.items(), key=lambda item: -item[1].cost)
-        resource = GPU if self.device.type == "cuda" else None
-        results = cluster.run(
-            self.client(), train_on_worker, longest_first, resource, keep_going=True
-        )
+        gpu = self.device.type == "cuda"
+        if self._client is None:
+            gpus = gpus_here(self.device) if gpu and self.scheduler is None else None
+            workers = cluster.connect(self.scheduler, self.workers, gpus)
+            self._client = self._open.enter_context(workers)
+        resource = GPU if gpu else None
+        results = cluster.run(self._client, train_on_worker, longest_first, resource, True)
         failures: dict[str, Run | Failure] = {}
         # Runs are long and few: the speed is that since the start, not of the last half minute.
         with Progress(speed_estimate_period=float("inf")) as progress:

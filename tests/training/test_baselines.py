@@ -162,10 +162,3 @@ def test_frames_without_landmark_files_are_missing_from_that_baseline_alone(stud
     study.store = replace(study.store, frames=frames.assign(landmarks=None))
     study.results = tmp_path / "none"
     assert list(baselines.predictions(study)) == ["52 blendshapes", "always pain", "chance"]
-
-
-def test_a_fold_that_trains_on_one_class_is_an_error(study):
-    pain = study.store.frames["pain"].fillna(False).to_numpy(bool)
-    study.folds = [replace(study.folds[0], train=np.flatnonzero(study.store.usable & ~pain))]
-    with pytest.raises(baselines.BaselineError, match=r"fold 0 of halves.*0 pain"):
-        baselines.predictions(study)
