@@ -78,7 +78,8 @@ def runs_folder(results: str | Path | None) -> Path:
 
 
 def open_run(folder: str | Path) -> Run:
-    """Open a finished run. Raises RunError naming what is missing, damaged or of other version."""
+    """Open a finished run. Raises RunError for one that is missing, damaged or of other version;
+    its tables do so when they are read."""
     folder = Path(folder)
     try:
         return _open(folder)
@@ -91,9 +92,6 @@ def open_run(folder: str | Path) -> Run:
 
 
 def _open(folder: Path) -> Run:
-    for name in (PREDICTIONS_FILE, HISTORY_FILE):
-        if not (folder / name).is_file():
-            raise RunError(f"{folder} is not a whole run: {name} missing. Delete it.")
     with _reading(folder):
         config, metrics, environment = (
             json.loads((folder / name).read_text("utf-8"))
