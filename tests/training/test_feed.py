@@ -57,10 +57,8 @@ def test_mixed_samples_are_mixed_as_images_before_the_first_block(store, tmp_pat
     weight = np.array([1, 0.25, 0.6], np.float32)
     with torch.inference_mode():
         states = feed.hidden(feed.read(first, second, weight))
-        a, b = (
-            feed.model.pixels(torch.from_numpy(feed.images[feed.rows[numbers]]))
-            for numbers in (first, second)
-        )
+        images = (torch.from_numpy(feed.images[feed.rows[one]]) for one in (first, second))
+        a, b = map(feed.model.pixels, images)
         proportion = torch.from_numpy(weight)[:, None, None, None]
         expected = feed.model.below(proportion * a + (1 - proportion) * b, 4)
     torch.testing.assert_close(states, expected, atol=1e-5, rtol=1e-5)
