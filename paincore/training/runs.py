@@ -3,7 +3,7 @@
 A run is a folder `<results>/runs/<key>` with `config.json` (what was trained on what),
 `metrics.json`, `predictions.parquet` (a row for each test sample, as `paincore.statistics.scores`
 takes it), `history.parquet` (a row for each step: loss and accuracy of its batch),
-`environment.json` (torch, processor, seconds) and, for models that are kept,
+`environment.json` (torch, processor, digest of the labels, seconds) and, for models that are kept,
 `weights.safetensors` with the trained tensors. Two runs of one key hold the same numbers, to the
 bit on one kind of processor; `environment.json` alone differs.
 """

@@ -78,8 +78,7 @@ def train_on_worker(job: TrainingJob) -> tuple[str, Failure | None]:
         if (there := job.task.rests_on[name]) != here:
             raise ClusterError(
                 f"Worker {get_worker().address} cannot take part: {name} is {there} there, {here} "
-                "here. Give all workers the same paincore, environment and files, and start them "
-                "anew."
+                "here. Start all workers anew with the same paincore, environment and files."
             )
     try:
         train_task(job.task, job.results, job.keep_weights, show_progress=False)
@@ -97,12 +96,16 @@ def check(
 
     Found without training: a backbone, the size of images, folds and samples that do not fit.
     """
+
+    def order(task: Task) -> None:
+        sampling.training_order(task, sampling.fold_samples(task))
+
     sampled = {(one.model, one.clip_stride): one for one in configurations}.values()
-    for one, fold in [*product(configurations, folds[:1]), *product(sampled, folds)]:
+    asked = [*product([build_model], configurations, folds[:1]), *product([order], sampled, folds)]
+    for ask, one, fold in asked:
         task = Task(store, one, fold, 0, torch.device("cpu"))
         try:
-            build_model(task)
-            sampling.training_order(task, sampling.fold_samples(task))
+            ask(task)
         except PaincoreError as fault:
             raise TrainingError(f"Nothing was trained. {task.title}: {fault}") from fault
 
