@@ -154,18 +154,18 @@ def make_up_trainings() -> None:
     """From now on a sweep of this process writes made-up runs instead of training."""
     from paincore.training import sweep, train
 
-    def history(task, model, feed, samples, order, show_progress) -> pd.DataFrame:
+    def history(task, feed, samples, order, show_progress) -> pd.DataFrame:
         steps = np.arange(1, 1 + -(-len(order.first) // train.BATCH_SIZE))
         return pd.DataFrame({"step": steps, "loss": np.log(2), "accuracy": 0.5})
 
-    def noisy(task, model, feed, samples) -> np.ndarray:
+    def noisy(task, feed, samples) -> np.ndarray:
         frames = task.store.frames
         pain = frames["pain"].fillna(False).to_numpy(float)[feed.rows[samples, -1]]
         noise = task.generator("made up").normal(size=len(samples))
         return (1 / (1 + np.exp(-(1.5 * pain + noise - 1)))).astype(np.float32)
 
     def write_runs(self, jobs) -> dict:
-        for job in jobs:
+        for job in jobs.values():
             train.train_task(job.task, job.results, job.keep_weights, show_progress=False)
         return {}
 

@@ -89,7 +89,7 @@ def search_seconds(results: Path, profile: str, model: str | None, workers: int)
     with Sweep(results, "cpu", workers=workers) as sweep:
         ablate(sweep, store, folds, study.starts(model))
         seconds = time.perf_counter() - start
-    runs = read_runs(results).runs
+    runs = read_runs(results)[0]
     print(f"{workers} workers: {len(runs)} runs, {sum(run.seconds for run in runs):.0f} s in them")
     return seconds
 
@@ -124,7 +124,7 @@ def kill_and_resume(
     command += ["--data-root", corpus.root, "--results", results, "--device", "cpu"]
     command += ["--workers", "2", *(["--model", model] if model else [])]
     rng = np.random.default_rng([0, *b"kills"])
-    count = len(read_runs(reference).runs)
+    count = len(read_runs(reference)[0])
     recovered = 0
     for number in range(1, kills + 1):
         # Some while workers start, most while they train; all of them before the end.
@@ -138,7 +138,7 @@ def kill_and_resume(
         moment = time.perf_counter() - begun
         print(f"kill {number} after {moment:.1f} s: {there} runs, {wrong} differ", flush=True)
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    one, other = (read_runs(folder).runs for folder in (results, reference))
+    one, other = (read_runs(folder)[0] for folder in (results, reference))
     same = len(one) == len(other) and differing(results, reference) == 0
     print(f"the {len(one)} runs equal those of the uninterrupted sweep: {same}")
     return recovered if same else 0
@@ -176,7 +176,7 @@ def kill(process: subprocess.Popen) -> None:
 def differing(results: Path, reference: Path) -> int:
     """How many runs of one folder are not, to the bit, those of the other."""
     found = 0
-    for one in read_runs(results).runs:
+    for one in read_runs(results)[0]:
         other = open_run(reference / "runs" / one.folder.name)
         same = (
             (one.folder / "metrics.json").read_bytes()

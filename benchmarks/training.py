@@ -160,16 +160,19 @@ def engine_rates(
     count = steps * BATCH_SIZE
     pain = np.arange(len(rows)) % 2 == 0
     train, test = np.arange(count), np.arange(count, len(rows))
-    samples = FoldSamples(rows, pain, train, test, pain[:count], 0)
-    warm = TrainingOrder.unmixed(np.arange(BATCH_SIZE))
-    optimise(task, model, feed, samples, warm, show_progress=False)
+    samples = FoldSamples(rows, pain, train, test, pain[:count])
+    whole = np.ones(count, np.float32)
+    warm, order = (
+        TrainingOrder(one, one, whole[: len(one)]) for one in (train[:BATCH_SIZE], train)
+    )
+    optimise(task, feed, samples, warm, show_progress=False)
     with clock() as training:
-        optimise(task, model, feed, samples, TrainingOrder.unmixed(train), show_progress=False)
+        optimise(task, feed, samples, order, show_progress=False)
     feed.kept = None  # every frame is tested once: its states come from nowhere else
     tested = np.resize(test, TEST_BATCH["cpu"])
-    pain_probabilities(task, model, feed, tested[:2])
+    pain_probabilities(task, feed, tested[:2])
     with clock() as testing:
-        pain_probabilities(task, model, feed, tested)
+        pain_probabilities(task, feed, tested)
     return {
         "train": count / training.seconds,
         "fold": count / (training.seconds + filling.seconds),

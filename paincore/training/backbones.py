@@ -16,7 +16,6 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
-from transformers.activations import ACT2FN
 from transformers.models.vit.configuration_vit import ViTConfig
 from transformers.models.vit.modeling_vit import ViTModel
 from transformers.utils import logging as transformers_logging
@@ -24,8 +23,8 @@ from transformers.utils import logging as transformers_logging
 from paincore import PaincoreError
 from paincore.files import digest_of, state_of
 from paincore.manifest import ASSETS, fetch
+from paincore.training.configuration import LAYERS
 
-LAYERS = 12
 DEMO = {
     "hidden_size": 64,
     "num_hidden_layers": LAYERS,
@@ -44,8 +43,9 @@ IMAGENET_HEAD = ("classifier.", "pooler.dense.")  # tensors beside the encoder's
 # The settings that make an encoder: of a config.json the others are not read.
 ARCHITECTURE = (*DEMO, "hidden_act", "layer_norm_eps", "num_channels", "qkv_bias")
 
-# Its table of a file's tensors is read by `_check_tensors`.
+# Its report of a file's tensors is read by `_pretrained`.
 transformers_logging.disable_progress_bar()
+transformers_logging.set_verbosity_error()
 
 
 class BackboneError(PaincoreError):
@@ -73,12 +73,11 @@ def backbone_digest(backbone: str, seed: int = 0, assets: Path = ASSETS) -> str:
     Raises BackboneError as `load_encoder`.
     """
     config, weights = _find(backbone, assets)
-    architecture = {name: getattr(config, name) for name in ARCHITECTURE}
+    settings = {name: getattr(config, name) for name in ARCHITECTURE}
+    digest = hashlib.sha256() if weights is None else digest_of(weights)
     if weights is None:
-        seeded = json.dumps(architecture | {"seed": seed}, sort_keys=True)
-        return hashlib.sha256(seeded.encode()).hexdigest()
-    digest = digest_of(weights)
-    digest.update(json.dumps(architecture, sort_keys=True).encode())
+        settings["seed"] = seed
+    digest.update(json.dumps(settings, sort_keys=True).encode())
     return digest.hexdigest()
 
 
@@ -102,15 +101,14 @@ def random_encoder(config: ViTConfig, seed: int) -> ViTModel:
 
 @lru_cache(maxsize=1)  # transformers takes 80 ms to check and place what a copy takes 16 for
 def _pretrained(weights: Path, state: tuple, settings: str) -> ViTModel:
-    """The encoder of a file of weights in a `state_of`; callers copy it and change the copy."""
+    """The encoder of a file of weights in a `state_of`; callers copy it and change the copy.
+
+    Raises BackboneError unless the file holds the encoder's tensors and no strange ones.
+    """
     try:
         tensors = load_file(weights)
     except (OSError, SafetensorError) as error:
-        raise BackboneError(
-            f"{weights} is damaged ({error}). Delete it and get it again."
-        ) from error
-    verbosity = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity(transformers_logging.CRITICAL)
+        raise BackboneError(f"{weights} is damaged ({error}). Get it again.") from error
     with torch.random.fork_rng(devices=[]):  # transformers initialises what is missing
         encoder, report = ViTModel.from_pretrained(
             None,
@@ -122,29 +120,16 @@ def _pretrained(weights: Path, state: tuple, settings: str) -> ViTModel:
             ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
-    transformers_logging.set_verbosity(verbosity)
-    _check_tensors(weights, report)
+    wrong = report["missing_keys"] | {name for name, *_ in report["mismatched_keys"]}
+    for name in report["unexpected_keys"]:
+        if not name.removeprefix("vit.").startswith(IMAGENET_HEAD):
+            wrong.add(name)
+    if wrong:
+        raise BackboneError(
+            f"{weights} is not what its config.json describes: {min(wrong)} is missing, too much "
+            f"or of another size ({len(wrong)} in all). Give both as save_pretrained writes them."
+        )
     return encoder.eval()
-
-
-def _check_tensors(weights: Path, report: dict) -> None:
-    """Raise BackboneError unless the file held the encoder's tensors and no strange ones."""
-    strange = {
-        name
-        for name in report["unexpected_keys"]
-        if not name.removeprefix("vit.").startswith(IMAGENET_HEAD)
-    }
-    faults = {
-        "lacks": report["missing_keys"],
-        "holds": strange,
-        "has another size of": {name for name, *_ in report["mismatched_keys"]},
-    }
-    for fault, names in faults.items():
-        if names:
-            raise BackboneError(
-                f"{weights} {fault} {min(names)} ({len(names)} in all), unlike the encoder of its "
-                "config.json. Give both as transformers' save_pretrained writes them."
-            )
 
 
 def _find(backbone: str, assets: Path) -> tuple[ViTConfig, Path | None]:
@@ -156,50 +141,37 @@ def _find(backbone: str, assets: Path) -> tuple[ViTConfig, Path | None]:
     folder = BACKBONES / backbone if backbone in DEMO_BACKBONES else Path(backbone).expanduser()
     if not folder.is_dir():
         known = ", ".join((*DEMO_BACKBONES, "random", IMAGENET))
-        raise BackboneError(
-            f"backbone {backbone!r}: {folder} is no folder. There are {known}, or give the path of "
-            "a folder with config.json and model.safetensors."
-        )
+        raise BackboneError(f"backbone {folder} is no folder: take {known}, or a folder's path.")
     config, weights = _read_config(folder / "config.json"), folder / "model.safetensors"
     if not weights.is_file():
         raise BackboneError(
-            f"{folder} has no model.safetensors. Write it with transformers' save_pretrained: a "
-            "pickle, such as pytorch_model.bin, could run code and is not read."
+            f"{folder} has no model.safetensors. Write it with transformers' save_pretrained: "
+            "pickles, such as pytorch_model.bin, could run code and are not read."
         )
     return config, weights
 
 
 def _read_config(path: Path) -> ViTConfig:
-    """The settings in a config.json. Raises BackboneError naming the one that does not fit."""
+    """The settings in a config.json. Raises BackboneError where they are not of these models."""
     try:
         raw = json.loads(path.read_text("utf-8"))
         config = ViTConfig(**{name: raw[name] for name in ARCHITECTURE if name in raw})
-        needed = {
-            "model_type": (raw.get("model_type"), "vit"),
-            "num_hidden_layers": (config.num_hidden_layers, LAYERS),
-            "num_channels": (config.num_channels, 3),
-            "image_size modulo patch_size": (config.image_size % config.patch_size, 0),
-            "hidden_size modulo num_attention_heads": (
-                config.hidden_size % config.num_attention_heads,
-                0,
-            ),
-            "hidden_act known": (config.hidden_act in ACT2FN, True),
-        }
+        found = raw["model_type"], config.num_hidden_layers, config.num_channels
+        left_over = config.image_size % config.patch_size
     except (
-        ArithmeticError,
         OSError,
+        ArithmeticError,
         ValueError,
         TypeError,
-        AttributeError,
+        KeyError,
         StrictDataclassError,
     ) as error:
         raise BackboneError(
-            f"{path} cannot be read as a ViT's settings: {error}. Put back the one that "
-            "save_pretrained wrote beside the weights."
+            f"{path} cannot be read ({error!r}). Put back the one that save_pretrained wrote."
         ) from error
-    for name, (found, right) in needed.items():
-        if found != right:
-            raise BackboneError(
-                f"{path}: {name} is {found!r} instead of {right!r}. Choose a backbone that fits."
-            )
+    if found != ("vit", LAYERS, 3) or left_over:
+        raise BackboneError(
+            f"{path} is of {found[0]!r} with {found[1]} blocks on {found[2]} channels, and patches "
+            f"that leave {left_over} px of the image over. Take a vit with {LAYERS}, 3 and 0."
+        )
     return config

@@ -14,8 +14,6 @@ corrected alike. A frame without a baseline's input is neither trained on nor pr
 
 import zlib
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from threading import get_ident
@@ -23,27 +21,22 @@ from threading import get_ident
 import cv2
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 from filelock import FileLock
 from rich.progress import Progress
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from paincore import PaincoreError
-from paincore.cluster import connect, run
-from paincore.data.corpus import Corpus
-from paincore.data.frames import KEYS
+from paincore import cluster
 from paincore.data.labels import LANDMARKS
-from paincore.files import digest_of, key_of, whole_file
+from paincore.files import digest_of, key_of, whole_file, writing
 from paincore.folds.designs import Fold
-from paincore.manifest import ROOT, fetch
+from paincore.manifest import fetch
 from paincore.registration.blendshapes import BLENDSHAPES, BlendshapeReader
 from paincore.registration.faces import read_picture, usable_landmarks
 from paincore.registration.frontal import similarity
 from paincore.registration.landmarker import PosedCanonicalFace
-from paincore.registration.store import FrameStore
-from paincore.statistics.scores import PREDICTIONS, prior_corrected
+from paincore.training.train import predictions_table
 
 FEATURES_VERSION = 1  # raised when the same frame would get other features
 SHARD = 64  # frames that a worker takes at a time
@@ -55,32 +48,21 @@ FEATURES = {
 """The features of each regression, as columns of one table."""
 
 
-class BaselineError(PaincoreError):
-    """Baselines that cannot be computed from what is given."""
-
-
-def predictions(study, seed: int = 0) -> dict[str, pd.DataFrame]:
+def predictions(study) -> dict[str, pd.DataFrame]:
     """Out-of-fold predictions of each baseline by its name, with the columns `PREDICTIONS`.
 
-    A baseline that has no input for any tested frame is missing. `seed` is that of chance. Raises
-    BaselineError for a fold that trains on one class, and as `features`.
+    A baseline that has no input for any tested frame is missing. Raises as `features`.
     """
-    frames = study.store.frames
-    known = features(study.corpus, study.store, study.results, study.scheduler, study.workers)
+    frames, known = study.store.frames, features(study)
     tables = defaultdict(list)
     for fold in study.folds:
-        pain = frames["pain"].iloc[fold.train].to_numpy(bool)
-        if pain.all() or not pain.any():
-            raise BaselineError(
-                f"fold {fold.number} of {fold.design} trains on one class only ({pain.sum()} pain "
-                f"frames of {len(pain)}): use another design, or another threshold of pain."
-            )
+        tested, prevalence = frames.iloc[fold.test], float(frames["pain"].iloc[fold.train].mean())
         for name, values in known.items():
             tables[name].append(regression(frames, fold, values))
-        rng = np.random.default_rng([seed, zlib.crc32(b"chance"), fold.number])
+        rng = np.random.default_rng([0, zlib.crc32(b"chance"), fold.number])
         blind = {"always pain": np.ones(len(fold.test)), "chance": rng.random(len(fold.test))}
         for name, probability in blind.items():
-            tables[name].append(_predicted(frames, fold, fold.test, probability, pain.mean()))
+            tables[name].append(predictions_table(tested, fold, probability, prevalence))
     found = {name: pd.concat(parts, ignore_index=True) for name, parts in tables.items()}
     return {name: table for name, table in found.items() if len(table)}
 
@@ -95,98 +77,70 @@ def regression(frames: pd.DataFrame, fold: Fold, values: np.ndarray) -> pd.DataF
     train, test = fold.train[known[fold.train]], fold.test[known[fold.test]]
     pain = frames["pain"].iloc[train].to_numpy(bool)
     if not len(test) or not 0 < pain.sum() < len(pain):
-        return _predicted(frames, fold, test[:0], np.zeros(0), 0.5)
+        return predictions_table(frames[:0], fold, np.zeros(0), 0.5)
     logistic = LogisticRegression(C=1.0, class_weight="balanced", max_iter=10_000)
     model = make_pipeline(StandardScaler(), logistic).fit(values[train], pain)
-    return _predicted(frames, fold, test, model.predict_proba(values[test])[:, 1], pain.mean())
+    probability = model.predict_proba(values[test])[:, 1]
+    return predictions_table(frames.iloc[test], fold, probability, pain.mean())
 
 
-def _predicted(
-    frames: pd.DataFrame, fold: Fold, rows: np.ndarray, probability: np.ndarray, prevalence: float
-) -> pd.DataFrame:
-    corrected = prior_corrected(probability, prevalence)
-    tested = frames.iloc[rows].astype({"pain": bool}).reset_index(drop=True)
-    tested = tested.assign(fold=fold.number, probability=probability, corrected=corrected)
-    return tested[list(PREDICTIONS)]
-
-
-def features(
-    corpus: Corpus,
-    store: FrameStore,
-    results: str | Path | None = None,
-    scheduler: str | None = None,
-    workers: int | None = None,
-) -> dict[str, np.ndarray]:
-    """Features of each frame of a store, float64 (N, K) under the names of `FEATURES`.
+def features(study) -> dict[str, np.ndarray]:
+    """Features of each frame of a study's store, float64 (N, K) under the names of `FEATURES`.
 
     Rows are NaN where a frame has no landmark file, or no image in which FaceLandmarker finds a
     face. They are computed once, from the corpus's own files, and kept as
-    <results>/baselines/<key>.parquet. `scheduler` and `workers` are those of
-    `paincore.cluster.connect`. Raises BaselineError if the store is of another corpus, or if the
-    folder cannot be written.
+    <results>/baselines/<key>.parquet. Raises FileError if that cannot be written.
     """
-    if not corpus.frames[KEYS].equals(store.frames[KEYS]):
-        raise BaselineError(
-            f"{store.folder} does not hold the frames of {corpus.root}: register that corpus, or "
-            "open the one that the store was made from."
-        )
+    corpus = study.corpus
     key = key_of(
         version=FEATURES_VERSION,
-        store=store.fingerprint,
+        store=study.store.fingerprint,
         corpus=corpus.fingerprint,
         landmarks=corpus.landmarks_sha256,
         landmarker=digest_of(fetch("landmarker")).hexdigest(),
     )
-    path = Path(results or ROOT / "results") / "baselines" / f"{key}.parquet"
-    with _writing(path):
+    path = study.results / "baselines" / f"{key}.parquet"
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        held = FileLock(f"{path}.lock").acquire()
-    with held:
-        table = None
-        with suppress(OSError, pa.ArrowException):  # no file yet, or a damaged one
-            table = pd.read_parquet(path)
-        if table is None:
-            table = _measure(corpus.root, store.frames, scheduler, workers)
-            with _writing(path), whole_file(path) as partial:
-                table.to_parquet(partial)
+        with FileLock(f"{path}.lock"):
+            if not path.exists():
+                with whole_file(path) as partial:
+                    _measure(study).to_parquet(partial)
+    table = pd.read_parquet(path)
     return {name: table[columns].to_numpy(np.float64) for name, columns in FEATURES.items()}
 
 
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    """Turn what the operating system refuses into an error that says what to do."""
-    try:
-        yield
-    except OSError as fault:
-        raise BaselineError(
-            f"{path} cannot be written ({fault.strerror or fault}). Name another results folder."
-        ) from fault
-
-
-def _measure(
-    root: Path, frames: pd.DataFrame, scheduler: str | None, workers: int | None
-) -> pd.DataFrame:
+def _measure(study) -> pd.DataFrame:
     """The table of features of all frames, by workers, with a progress bar in frames."""
-    needed = frames[["image", "landmarks", "state", "problem"]]
+    frames = study.store.frames[["image", "landmarks", "state", "problem"]]
     starts = range(0, len(frames), SHARD)
-    tasks = ((f"frames from {s}", (root, s, needed[s : s + SHARD])) for s in starts)
+    tasks = ((f"frames from {s}", (study.corpus.root, s, frames[s : s + SHARD])) for s in starts)
     columns = [column for group in FEATURES.values() for column in group]
     values = np.full((len(frames), len(columns)), np.nan)
-    with connect(scheduler, workers) as client, Progress() as progress:
+    with cluster.connect(study.scheduler, study.workers) as client, Progress() as progress:
         bar = progress.add_task("Measuring faces", total=len(frames))
-        for start, measured in run(client, measure_shard, tasks):
+        for start, measured in cluster.run(client, measure_shard, tasks):
             values[start : start + len(measured)] = measured
             progress.advance(bar, len(measured))
     return pd.DataFrame(values, columns=columns)
 
 
 def measure_shard(task: tuple[Path, int, pd.DataFrame]) -> tuple[int, np.ndarray]:
-    """On a worker: the first row of some frames and their features (n, K)."""
+    """On a worker: the first row of some frames and their features (n, K), NaN where there are
+    none."""
     root, start, frames = task
     cv2.setNumThreads(1)
     reader, canonical = _loaded(get_ident())
-    rows = [_features_of(row, root, reader, canonical) for row in frames.itertuples()]
-    return start, np.array(rows)
+    values = np.full((len(frames), 2 * LANDMARKS + len(BLENDSHAPES)), np.nan)
+    for own, row in zip(values, frames.itertuples(), strict=True):
+        picture = read_picture(root, row, "landmarker")
+        landmarks, _ = usable_landmarks(root, row.landmarks, picture.name)
+        if landmarks is not None:
+            own[: 2 * LANDMARKS] = normalised(landmarks, canonical).ravel()
+        movements = None if picture.image is None else reader(picture.image)
+        if movements is not None:
+            own[2 * LANDMARKS :] = movements
+    return start, values
 
 
 @lru_cache
@@ -195,18 +149,6 @@ def _loaded(thread: int) -> tuple[BlendshapeReader, np.ndarray]:
     because networks hold state."""
     reader = BlendshapeReader(fetch("landmarker"))
     return reader, PosedCanonicalFace(reader.landmarker).points
-
-
-def _features_of(
-    row: object, root: Path, reader: BlendshapeReader, canonical: np.ndarray
-) -> np.ndarray:
-    """The features (K,) of one row of a store's table, NaN where the frame does not have them."""
-    picture = read_picture(root, row, "landmarker")
-    landmarks, _ = usable_landmarks(root, row.landmarks, picture.name)
-    movements = None if picture.image is None else reader(picture.image)
-    missing = np.full(2 * LANDMARKS, np.nan), np.full(len(BLENDSHAPES), np.nan)
-    points = missing[0] if landmarks is None else normalised(landmarks, canonical).ravel()
-    return np.concatenate([points, missing[1] if movements is None else movements])
 
 
 def normalised(landmarks: np.ndarray, canonical: np.ndarray) -> np.ndarray:

@@ -6,15 +6,16 @@ fixed and stand here as constants.
 """
 
 import math
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from paincore import PaincoreError
 
 MODELS = {"vit": "ViT", "vivit": "ViViT"}
 """The models' names in the paper."""
 
+LAYERS = 12  # of every backbone
 BATCH_SIZE = 16
 EPOCHS = 1
 ADAM = {"betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0}
@@ -26,7 +27,7 @@ class ConfigurationError(PaincoreError):
     """A setting that there is not, or a value it cannot have."""
 
 
-class Protocol(BaseModel):
+class Protocol(NamedTuple):
     """Where paper and released notebook differ.
 
     `freezing`: which parameters train, see `paincore.training.vit.freeze`. `dropout_at_test`: the
@@ -35,8 +36,6 @@ class Protocol(BaseModel):
     depends on those before it; that is not followed here, since a fold alone would then be another
     fold.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     freezing: Literal["attention", "released"]
     dropout_at_test: bool
@@ -56,8 +55,8 @@ class Configuration(BaseModel):
     `paincore.training.backbones.load_encoder` takes. `unfrozen_layers` counts attention layers from
     the top; `learning_rate` is Adam's; `sam` puts sharpness-aware minimisation around it;
     `mixup_alpha` is the parameter of Mixup's Beta distribution, None without Mixup. `precision`
-    "bf16" is autocast. `clip_stride` keeps every n-th clip of a sequence. `shuffled_labels` trains
-    a control: "all" permutes the labels of all training samples, across people, so that each
+    "bf16" is autocast. `clip_stride` keeps every n-th sample of a sequence. `shuffled_labels`
+    trains a control: "all" permutes the labels of all training samples, across people, so that each
     person's proportion of pain is lost too; "within_subjects" permutes them within each person, who
     keeps it.
     """
@@ -66,7 +65,7 @@ class Configuration(BaseModel):
 
     model: Literal["vit", "vivit"] = "vit"
     backbone: str = "movement"
-    unfrozen_layers: int = Field(12, ge=1)
+    unfrozen_layers: int = Field(LAYERS, ge=1, le=LAYERS)
     learning_rate: float = Field(2e-4, gt=0, allow_inf_nan=False)
     sam: bool = False
     mixup_alpha: float | None = Field(None, gt=0, allow_inf_nan=False)
@@ -74,12 +73,6 @@ class Configuration(BaseModel):
     precision: Literal["fp32", "bf16"] = "fp32"
     clip_stride: int = Field(1, ge=1)
     shuffled_labels: Literal[False, "all", "within_subjects"] = False
-
-    @model_validator(mode="after")
-    def _stride_of_clips(self) -> "Configuration":
-        if self.model == "vit" and self.clip_stride != 1:
-            raise ValueError("clip_stride is for vivit; vit takes every frame")
-        return self
 
     @property
     def rules(self) -> Protocol:
@@ -105,9 +98,6 @@ def configure(**settings: object) -> Configuration:
     try:
         return Configuration(**settings)
     except ValidationError as fault:
-        said = "; ".join(
-            f"{'.'.join(map(str, error['loc']))}={error['input']!r}: {error['msg'].lower()}"
-            for error in fault.errors()
-        )
-        known = ", ".join(Configuration.model_fields)
+        first, known = fault.errors()[0], ", ".join(Configuration.model_fields)
+        said = f"{first['loc'][0]}={first['input']!r}: {first['msg'].lower()}"
         raise ConfigurationError(f"{said}. The settings are {known}.") from fault

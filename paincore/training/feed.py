@@ -7,6 +7,7 @@ that folder are computed batch by batch instead.
 
 import hashlib
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -68,6 +69,7 @@ class Batch(NamedTuple):
         return Batch(*moved)
 
 
+@dataclass
 class Feed:
     """Samples of a store as hidden states of a model at `depth`; `rows` int64 (M, F), their frames.
 
@@ -76,17 +78,12 @@ class Feed:
     are rounded to it whether kept or not, so that a cache changes no number.
     """
 
-    def __init__(
-        self,
-        model: PainTransformer,
-        images: np.ndarray,
-        rows: np.ndarray,
-        depth: int | None,
-        precision: str,
-    ):
-        self.model, self.images, self.rows = model, images, rows
-        self.depth, self.precision, self.kept = depth, precision, None
-        self.rounded = torch.bfloat16 if precision == "bf16" and depth else torch.float32
+    model: PainTransformer
+    images: np.ndarray
+    rows: np.ndarray
+    depth: int | None
+    precision: str
+    kept: np.ndarray | None = None
 
     def read(
         self, first: np.ndarray, second: np.ndarray | None = None, weight: np.ndarray | None = None
@@ -95,16 +92,13 @@ class Feed:
         if weight is None:
             second, weight = first, np.ones(len(first), np.float32)
         live = np.arange(len(first)) if self.kept is None else np.flatnonzero(weight < 1)
-        images, others = (
-            torch.from_numpy(self.images[self.rows[samples[live]]]) for samples in (first, second)
-        )
-        return Batch(
-            None if self.kept is None else _as_tensor(self.kept[first]),
-            torch.from_numpy(live),
-            images,
-            others if (weight < 1).any() else None,
-            torch.from_numpy(weight[live]),
-        )
+        kept = None if self.kept is None else _as_tensor(self.kept[first])
+        images = self._frames(first[live])
+        others = self._frames(second[live]) if (weight < 1).any() else None
+        return Batch(kept, torch.from_numpy(live), images, others, torch.from_numpy(weight[live]))
+
+    def _frames(self, samples: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(self.images[self.rows[samples]])
 
     def hidden(self, batch: Batch) -> torch.Tensor:
         """Hidden states, float32 (B, T, D), of a batch that is on the model's device."""
@@ -117,7 +111,9 @@ class Feed:
             if batch.others is not None:
                 weight = batch.weight[:, None, None, None]
                 pixels = weight * pixels + (1 - weight) * self.model.pixels(batch.others)
-            live = self.model.below(pixels, self.depth or 0).to(self.rounded).float()
+            live = self.model.below(pixels, self.depth or 0)
+            rounded = self.precision == "bf16" and self.depth
+            live = live.to(torch.bfloat16 if rounded else torch.float32).float()
         return live if kept is None else kept.index_copy(0, batch.live, live)
 
     def logits(self, batch: Batch) -> torch.Tensor:

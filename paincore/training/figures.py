@@ -13,28 +13,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
-from sklearn import metrics
-from sklearn.calibration import CalibrationDisplay
+from sklearn import calibration, metrics
 
-from paincore.statistics.bootstrap import (
-    LEVEL,
-    always_pain,
-    estimate_of,
-    fold_values,
-    pooled_value,
-)
-from paincore.statistics.scores import called_pain, pooled_scores, score, seeds_of
-from paincore.style import (
-    MUTED,
-    PAIN,
-    PAPER,
-    THIS,
-    draw_interval,
-    new_figure,
-    number,
-    sentence_instead,
-    styled,
-)
+from paincore import style
+from paincore.statistics import bootstrap, scores
+from paincore.style import MUTED, THIS
 from paincore.training.configuration import BATCH_SIZE, MODELS
 from paincore.training.runs import Run
 from paincore.training.tables import SHOWN
@@ -46,27 +29,24 @@ BINS = 8
 CALIBRATION = ("calibration_slope", "calibration_intercept", "brier")
 TICKS = np.linspace(0, 1, 6)
 UNIT = {"xlim": (-0.02, 1.02), "ylim": (-0.02, 1.02), "xticks": TICKS, "yticks": TICKS}
-CHANCE = {"color": PAPER, "linestyle": "--", "lw": 0.8}
-
-
-def colours_of(folds: Iterable[int]) -> dict[int, str]:
-    """A colour for each fold; after five they come again."""
-    return dict(zip(folds, cycle(FOLD_COLOURS)))
+CHANCE = {"color": style.PAPER, "linestyle": "--", "lw": 0.8}
 
 
 def name_folds(figure: Figure, colours: dict[int, str], *others: Line2D) -> None:
-    """A legend below a figure; folds are not in it where their colours come again."""
-    lines = [Line2D([], [], color=colour, label=f"fold {n}") for n, colour in colours.items()]
-    handles = [*lines[: len(lines) * (len(lines) <= len(FOLD_COLOURS))], *others]
+    """A legend below a figure; folds are not in it where there are more than colours."""
+    named = colours if len(colours) <= len(FOLD_COLOURS) else {}
+    lines = [Line2D([], [], color=colour, label=f"fold {n}") for n, colour in named.items()]
+    handles = [*lines, *others]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
 
 
-@styled
-def balance(corpus, table: pd.DataFrame) -> Figure:
+@style.styled
+def class_balance(corpus, table: pd.DataFrame) -> Figure:
     """Pain before and after balanced sampling; `table` is `tables.balance_table`."""
-    figure = new_figure(corpus.dataset, "Pain before and after balanced sampling", 2.7)
+    figure = style.new_figure(corpus.dataset, "Pain before and after balanced sampling", 2.7)
     axes = figure.subplots()
-    table.plot.bar(ax=axes, rot=0, width=0.75, color=[PAPER, PAIN, THIS], legend=False)
+    colours = [style.PAPER, style.PAIN, THIS]
+    table.plot.bar(ax=axes, rot=0, width=0.75, color=colours, legend=False)
     for bars in axes.containers:
         axes.bar_label(bars, fmt="%.0f", padding=2, fontsize=7.5, color=MUTED)
     axes.axhline(50, zorder=0, **CHANCE)
@@ -76,15 +56,16 @@ def balance(corpus, table: pd.DataFrame) -> Figure:
     return figure
 
 
-@styled
+@style.styled
 def learning_curves(corpus, runs: Iterable[Run]) -> Figure:
     """Loss and accuracy of the batches of each fold, smoothed; seeds are averaged."""
     steps = pd.concat(
         run.history.assign(model=run.configuration.model, fold=run.rests_on["fold"]) for run in runs
     )
     steps = steps.groupby(["model", "fold", "step"], as_index=False).mean()
-    models, colours = list(steps["model"].unique()), colours_of(sorted(steps["fold"].unique()))
-    figure = new_figure(corpus.dataset, "Loss and accuracy while training", 4.4)
+    models = list(steps["model"].unique())
+    colours = dict(zip(sorted(steps["fold"].unique()), cycle(FOLD_COLOURS)))
+    figure = style.new_figure(corpus.dataset, "Loss and accuracy while training", 4.4)
     grid = figure.subplots(2, len(models), sharey="row", sharex="col", squeeze=False)
     for (model, fold), run in steps.groupby(["model", "fold"]):
         smooth = run.rolling(max(1, min(SMOOTHED, len(run) // 5)), min_periods=1, center=True)
@@ -103,12 +84,12 @@ def learning_curves(corpus, runs: Iterable[Run]) -> Figure:
     return figure
 
 
-@styled
+@style.styled
 def confusion(corpus, tested: dict[str, pd.DataFrame]) -> Figure:
     """Samples by label and prediction, of all folds and of each."""
-    tables = {model: seeds_of(predictions)[0] for model, predictions in tested.items()}
+    tables = {model: scores.seeds_of(predictions)[0] for model, predictions in tested.items()}
     columns = 1 + max(table["fold"].nunique() for table in tables.values())
-    figure = new_figure(corpus.dataset, "Confusion by fold", 0.5 + 1.35 * len(tables))
+    figure = style.new_figure(corpus.dataset, "Confusion by fold", 0.5 + 1.35 * len(tables))
     grid = figure.subplots(len(tables), columns, squeeze=False, sharex=True, sharey=True)
     for line, (model, table) in zip(grid, tables.items(), strict=True):
         parts = [("all folds", table), *((f"fold {n}", part) for n, part in table.groupby("fold"))]
@@ -123,7 +104,8 @@ def confusion(corpus, tested: dict[str, pd.DataFrame]) -> Figure:
 
 def _draw_confusion(axes: Axes, part: pd.DataFrame) -> None:
     """Two by two cells, shaded by their proportion of the row."""
-    counts = metrics.confusion_matrix(part["pain"], called_pain(part["probability"]), labels=[0, 1])
+    called = scores.called_pain(part["probability"])
+    counts = metrics.confusion_matrix(part["pain"], called, labels=[0, 1])
     proportions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     display = metrics.ConfusionMatrixDisplay(proportions, display_labels=["no pain", "pain"])
     display.plot(ax=axes, cmap="Blues", colorbar=False, im_kw={"vmin": 0, "vmax": 1})
@@ -134,17 +116,18 @@ def _draw_confusion(axes: Axes, part: pd.DataFrame) -> None:
     axes.set(xlabel="", ylabel="")
 
 
-@styled
-def curves(corpus, tested: dict[str, pd.DataFrame]) -> Figure:
+@style.styled
+def threshold_curves(corpus, tested: dict[str, pd.DataFrame]) -> Figure:
     """ROC and precision-recall curves by fold and pooled, with the threshold of 0.5 marked.
 
     A fold with one class has no curve.
     """
-    figure = new_figure(corpus.dataset, "Every threshold, by fold", 0.75 + 2.85 * len(tested))
+    figure = style.new_figure(corpus.dataset, "Every threshold, by fold", 0.75 + 2.85 * len(tested))
     grid = figure.subplots(len(tested), 2, squeeze=False)
-    colours = colours_of(np.unique(pd.concat(tested.values())["fold"]))
+    folds = np.unique(pd.concat(tested.values())["fold"])
+    colours = dict(zip(folds, cycle(FOLD_COLOURS)))
     for (roc, precision), (model, predictions) in zip(grid, tested.items(), strict=True):
-        part = seeds_of(predictions)[0]
+        part = scores.seeds_of(predictions)[0]
         for fold, colour in colours.items():
             _draw_curves(roc, precision, part[part["fold"] == fold], colour, 1.1)
         _draw_curves(roc, precision, part, "black", 1.8)
@@ -161,45 +144,42 @@ def curves(corpus, tested: dict[str, pd.DataFrame]) -> Figure:
 
 def _draw_curves(roc: Axes, precision: Axes, part: pd.DataFrame, colour: str, width: float) -> None:
     """Both curves of some samples, and the points on them where the book's threshold lies."""
-    if part["pain"].nunique() < 2:
+    pain, probability = part["pain"], part["probability"]
+    if pain.nunique() < 2:
         return
-    scores = score(part["pain"], part["probability"])
-    for axes, display, x, y in (
-        (roc, metrics.RocCurveDisplay, "false_positive_rate", "recall"),
-        (precision, metrics.PrecisionRecallDisplay, "recall", "precision"),
-    ):
-        shown = display.from_predictions(part["pain"], part["probability"], ax=axes)
-        shown.line_.set(color=colour, lw=width)
-        axes.plot(scores[x], scores[y], "o", color=colour, ms=4.5, mec="white", mew=0.6, zorder=5)
-        axes.get_legend().remove()
-    x, y = shown.line_.get_data()
-    shown.line_.set_data(x[:-1], y[:-1])  # not the convention that precision is 1 at a recall of 0
+    false_positives, recall, _ = metrics.roc_curve(pain, probability)
+    roc.plot(false_positives, recall, color=colour, lw=width)
+    # Without the last point, the convention that precision is 1 at a recall of 0.
+    precise, recall = (ends[:-1] for ends in metrics.precision_recall_curve(pain, probability)[:2])
+    precision.plot(recall, precise, color=colour, lw=width, drawstyle="steps-post")
+    at = scores.score(pain, probability)
+    for axes, x, y in ((roc, "false_positive_rate", "recall"), (precision, "recall", "precision")):
+        axes.plot(at[x], at[y], "o", color=colour, ms=4.5, mec="white", mew=0.6, zorder=5)
 
 
-@styled
+@style.styled
 def reliability(corpus, tested: dict[str, pd.DataFrame]) -> Figure:
     """The proportion of pain by predicted probability, raw and corrected."""
-    figure = new_figure(corpus.dataset, "Probabilities and proportions of pain", 3.6)
+    figure = style.new_figure(corpus.dataset, "Probabilities and proportions of pain", 3.6)
     grid = figure.subplots(1, len(tested), sharey=True, squeeze=False)[0]
-    looks = {"raw": ("probability", PAIN, "o"), "corrected": ("corrected", THIS, "s")}
+    looks = {"raw": ("probability", style.PAIN, "o-"), "corrected": ("corrected", THIS, "s-")}
     for axes, (model, predictions) in zip(grid, tested.items(), strict=True):
-        for name, (column, colour, marker) in looks.items():
-            scores = pooled_scores(predictions, column)
-            slope, intercept, brier = (number(scores[one]) for one in CALIBRATION)
+        for name, (column, colour, look) in looks.items():
+            found = scores.pooled_scores(predictions, column)
+            slope, intercept, brier = (style.number(found[one]) for one in CALIBRATION)
             label = f"{name}: slope {slope}, intercept {intercept}, Brier {brier}"
-            CalibrationDisplay.from_predictions(
-                predictions["pain"], predictions[column], n_bins=BINS, strategy="quantile",
-                ax=axes, name=label, ref_line=False, color=colour, marker=marker, lw=1.1,
-            )  # fmt: skip
+            proportion, mean = calibration.calibration_curve(
+                predictions["pain"], predictions[column], n_bins=BINS, strategy="quantile"
+            )
+            axes.plot(mean, proportion, look, color=colour, lw=1.1, label=label)
         axes.axline((0, 0), slope=1, **CHANCE)
-        axes.set(**UNIT, aspect="equal", title=model)
-        axes.set(xlabel="predicted probability of pain", ylabel="")
+        axes.set(**UNIT, aspect="equal", title=model, xlabel="predicted probability of pain")
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), fontsize=8)
     grid[0].set_ylabel("proportion of pain")
     return figure
 
 
-@styled
+@style.styled
 def compared(
     corpus, title: str, arms: dict, resamples: pd.DataFrame, colours: tuple[str, ...] = (THIS,)
 ) -> Figure:
@@ -209,24 +189,28 @@ def compared(
     Without `arms` the figure says that nothing was compared.
     """
     if not arms:
-        return sentence_instead(corpus.dataset, title, "Compared only from the demo's backbones.")
-    figure = new_figure(corpus.dataset, title, 1.35 + 0.36 * len(arms))
+        said = "Compared only from the demo's backbones."
+        return style.sentence_instead(corpus.dataset, title, said)
+    figure = style.new_figure(corpus.dataset, title, 1.35 + 0.36 * len(arms))
     panels = figure.subplots(1, 2, sharey=True)
     first = next(iter(arms.values()))
     for axes, (name, label) in zip(panels, SHOWN.items(), strict=True):
         for row, (predictions, colour) in enumerate(zip(arms.values(), cycle(colours))):
-            folds = fold_values(predictions, name)
-            draw_interval(axes, *estimate_of(predictions, resamples, name), row, colour)
+            folds = bootstrap.fold_values(predictions, name)
+            pooled = bootstrap.estimate_of(predictions, resamples, name)
+            style.draw_interval(axes, *pooled, row, colour)
             above = np.full(len(folds), row - 0.25)
             axes.plot(folds, above, "o", color=colour, ms=4, mfc="none", clip_on=False)
-        axes.axvline(pooled_value(always_pain(first), name), color=MUTED, linestyle="--", lw=1)
+        blind = bootstrap.pooled_value(bootstrap.always_pain(first), name)
+        axes.axvline(blind, color=MUTED, linestyle="--", lw=1)
         axes.set(xlabel=label, xlim=(-0.03, 1.03), ylim=(len(arms) - 0.5, -0.5))
         axes.grid(axis="x")
         axes.tick_params(axis="y", length=0)
     panels[0].set_yticks(range(len(arms)), arms, color="black")
+    interval = f"pooled, {bootstrap.LEVEL} % interval"
     handles = [
         Line2D([], [], color=MUTED, ls="", marker="o", ms=4, mfc="none", label="one fold"),
-        Line2D([], [], color=MUTED, lw=2, marker="D", ms=5, label=f"pooled, {LEVEL} % interval"),
+        Line2D([], [], color=MUTED, lw=2, marker="D", ms=5, label=interval),
         Line2D([], [], color=MUTED, ls="--", lw=1, label="always pain"),
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8)

@@ -3,7 +3,7 @@
 A run is a folder `<results>/runs/<key>` with `config.json` (what was trained on what),
 `metrics.json`, `predictions.parquet` (a row for each test sample, as `paincore.statistics.scores`
 takes it), `history.parquet` (a row for each step: loss and accuracy of its batch),
-`environment.json` (torch, processor, seconds) and, for models that are kept,
+`environment.json` (torch, processor, digest of the labels, seconds) and, for models that are kept,
 `weights.safetensors` with the trained tensors. Two runs of one key hold the same numbers, to the
 bit on one kind of processor; `environment.json` alone differs.
 """
@@ -13,12 +13,12 @@ import math
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable
-from contextlib import suppress
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 import pandas as pd
 from filelock import FileLock
@@ -51,12 +51,14 @@ class Run:
     @cached_property
     def predictions(self) -> pd.DataFrame:
         """A row for each test sample: fold, frame keys, pain, probability, corrected."""
-        return _read_table(self.folder / PREDICTIONS_FILE)
+        with _reading(self.folder):
+            return pd.read_parquet(self.folder / PREDICTIONS_FILE)
 
     @cached_property
     def history(self) -> pd.DataFrame:
         """A row for each step: step, loss, accuracy of the batch."""
-        return _read_table(self.folder / HISTORY_FILE)
+        with _reading(self.folder):
+            return pd.read_parquet(self.folder / HISTORY_FILE)
 
     @property
     def weights(self) -> Path | None:
@@ -76,7 +78,8 @@ def runs_folder(results: str | Path | None) -> Path:
 
 
 def open_run(folder: str | Path) -> Run:
-    """Open a finished run. Raises RunError naming what is missing, damaged or of other version."""
+    """Open a finished run. Raises RunError for one that is missing, damaged or of other version;
+    its tables do so when they are read."""
     folder = Path(folder)
     try:
         return _open(folder)
@@ -89,33 +92,27 @@ def open_run(folder: str | Path) -> Run:
 
 
 def _open(folder: Path) -> Run:
-    for name in (CONFIG_FILE, METRICS_FILE, PREDICTIONS_FILE, HISTORY_FILE, ENVIRONMENT_FILE):
-        if not (folder / name).is_file():
-            raise RunError(f"{folder} is not a whole run: {name} missing. Delete it.")
-    try:
+    with _reading(folder):
         config, metrics, environment = (
             json.loads((folder / name).read_text("utf-8"))
             for name in (CONFIG_FILE, METRICS_FILE, ENVIRONMENT_FILE)
         )
         if config["version"] != RUN_VERSION:
-            raise RunError(
-                f"{folder} was written by version {config['version']} of runs, this is version "
-                f"{RUN_VERSION}. Delete it and train again."
-            )
+            version = f"version {config['version']} of runs, not {RUN_VERSION}"
+            raise RunError(f"{folder} is of {version}. Delete it and train again.")
         configuration = Configuration(**config["configuration"])
         metrics = {name: math.nan if value is None else value for name, value in metrics.items()}
         return Run(folder, configuration, config["rests_on"], metrics, environment)
-    except (OSError, ValueError, KeyError, TypeError) as fault:
-        raise RunError(f"{folder} is damaged ({fault!r}). Delete it and train again.") from fault
 
 
-def _read_table(path: Path) -> pd.DataFrame:
+@contextmanager
+def _reading(folder: Path) -> Iterator[None]:
+    """Raise RunError, with what to do, where a run's files do not hold what they should."""
     try:
-        return pd.read_parquet(path)
-    except (OSError, ValueError) as fault:
-        raise RunError(
-            f"{path} is damaged ({fault}). Delete its folder and train again."
-        ) from fault
+        yield
+    except (OSError, ValueError, KeyError, TypeError) as fault:
+        said = f"{type(fault).__name__}: {fault}"
+        raise RunError(f"{folder} is damaged ({said}). Delete it and train again.") from fault
 
 
 def write_run(
@@ -181,36 +178,28 @@ def predictions_of(runs: Iterable[Run]) -> pd.DataFrame:
 
 def by_setting(runs: Iterable[Run], name: str) -> dict[str, pd.DataFrame]:
     """`predictions_of` the runs for each value of a setting, such as "model"."""
-    groups: dict[str, list[Run]] = {}
+    groups = defaultdict(list)
     for run in runs:
-        groups.setdefault(getattr(run.configuration, name), []).append(run)
+        groups[getattr(run.configuration, name)].append(run)
     return {value: predictions_of(group) for value, group in groups.items()}
 
 
-class FoundRuns(NamedTuple):
-    """All runs of a results folder, and a sentence for each thing in it that is none."""
+def read_runs(results: str | Path | None = None) -> tuple[list[Run], list[str]]:
+    """All runs, in the order of their keys, and a sentence for each thing that is none.
 
-    runs: list[Run]
-    left_out: list[str]
-
-
-def read_runs(results: str | Path | None = None) -> FoundRuns:
-    """All runs, in the order of their keys.
-
-    What is half-written, damaged, of another version or foreign is left alone and has a sentence
-    instead. Other processes may write runs meanwhile.
+    That is half-written, damaged, of another version or foreign, and is left alone. Other processes
+    may write runs meanwhile.
     """
-    folder, found = runs_folder(results), FoundRuns([], [])
+    folder, runs, left_out = runs_folder(results), [], []
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if re.fullmatch(r"\.[0-9a-f]{16}-.*", path.name):
-            sentence = "is half-written. If no training is at work, one was killed: delete it."
-            found.left_out.append(f"{path} {sentence}")
+            left_out.append(f"{path} is half-written: delete it, unless a training is at work.")
         elif not re.fullmatch("[0-9a-f]{16}", path.name):
-            found.left_out.append(f"{path} is no run; it is left alone.")
+            left_out.append(f"{path} is no run; it is left alone.")
         else:
             try:
-                found.runs.append(open_run(path))
+                runs.append(open_run(path))
             except RunError as fault:
                 if path.exists():  # nobody has deleted it meanwhile
-                    found.left_out.append(str(fault))
-    return found
+                    left_out.append(str(fault))
+    return runs, left_out

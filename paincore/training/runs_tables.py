@@ -12,7 +12,12 @@ from paincore.training.runs import Run, RunError
 
 LEAST_FOLDS = 3  # of an exported mean
 ENGINE = ["engine", "torch", "transformers"]
-BASIS = ["backbone", "precision", "clip_stride", "design", "store", "device", *ENGINE]
+BASIS = ["backbone", "precision", "clip_stride", "design", "store", "labels", "device", *ENGINE]
+"""What runs share that are averaged, beside their configuration's title.
+
+`backbone` has the digest of its weights; random ones follow from the seed. `labels` is the digest
+`Task.corpus`, "-" for runs that were written before it was.
+"""
 
 
 def runs_table(runs: Iterable[Run]) -> pd.DataFrame:
@@ -24,6 +29,8 @@ def runs_table(runs: Iterable[Run]) -> pd.DataFrame:
             "key": run.folder.name,
             "configuration": run.configuration.title,
             "store": run.rests_on["store"][:8],
+            "labels": run.environment.get("corpus", "-")[:8],
+            "backbone": _backbone(run),
             "f1": run.metrics["f1"],
             "auc": run.metrics["auc"],
             "seconds": run.seconds,
@@ -34,6 +41,11 @@ def runs_table(runs: Iterable[Run]) -> pd.DataFrame:
     ]
     order = ["model", "unfrozen_layers", "learning_rate", "configuration", "design", "fold", "seed"]
     return pd.DataFrame(rows).sort_values(order) if rows else pd.DataFrame(columns=order)
+
+
+def _backbone(run: Run) -> str:
+    name = run.configuration.backbone
+    return name if name == "random" else f"{name} {run.rests_on['backbone'][:8]}"
 
 
 def latest_engine(table: pd.DataFrame) -> pd.DataFrame:

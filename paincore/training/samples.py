@@ -6,11 +6,11 @@ samples from 0 on. All randomness comes from a generator seeded by (seed, what i
 that a fold alone has the same random numbers as in a sweep.
 """
 
-import math
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from hashlib import sha256
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,27 +21,23 @@ from paincore.files import engine, key_of
 from paincore.folds.designs import Fold, check_leakage
 from paincore.registration.store import FrameStore, open_store
 from paincore.training.backbones import backbone_digest
-from paincore.training.configuration import MIXUP_PROPORTION, Configuration
+from paincore.training.configuration import EPOCHS, MIXUP_PROPORTION, Configuration
 
 CLIP_LENGTH = {"vit": 1, "vivit": 4}
 """Frames of a sample, by model."""
 
-REASONS = {
-    "no_face": "the frame has no usable face",
-    "no_label": "the frame has no pain label",
-    "short": "too few frames come before it without a gap in its sequence",
-    "broken": "a frame before it in its clip has no usable face",
-    "stride": "between two clips that the stride keeps",
-}
+REASONS = (
+    "the frame has no usable face",
+    "the frame has no pain label",
+    "too few frames come before it without a gap in its sequence",
+    "a frame before it in its clip has no usable face",
+    "between two clips that the stride keeps",
+)
 """Why a frame is the last of no sample, in the order in which it is asked."""
 
 
 class TrainingError(PaincoreError):
     """A training that cannot begin, or that failed."""
-
-
-class SamplingError(TrainingError):
-    """Samples that there are not, or an impossible setting."""
 
 
 @dataclass(frozen=True)
@@ -69,19 +65,27 @@ class Task:
     @cached_property
     def rests_on(self) -> dict:
         """What decides the numbers beside the configuration, as JSON can hold it."""
-        fold, frames = self.fold, self.store.frames
-        rows = np.concatenate([fold.train, [-1], fold.test]).astype("<i8").tobytes()
-        labels = frames["pain"].fillna(False).to_numpy(bool).tobytes()
+        fold = self.fold
         return {
             "store": self.store.fingerprint,
             "design": fold.design,
             "fold": fold.number,
-            "frames": sha256(rows + labels).hexdigest(),
+            "frames": self._labelled(np.concatenate([fold.train, [-1], fold.test])),
             "seed": self.seed,
             "backbone": backbone_digest(self.configuration.backbone, self.seed),
             "device": self.device.type,
             **engine(),
         }
+
+    @property
+    def corpus(self) -> str:
+        """The digest of all labels and of the frames of both sides, which folds of one design
+        share."""
+        return self._labelled(np.union1d(self.fold.train, self.fold.test))
+
+    def _labelled(self, rows: np.ndarray) -> str:
+        labels = self.store.frames["pain"].fillna(False).to_numpy(bool)
+        return sha256(rows.astype("<i8").tobytes() + labels.tobytes()).hexdigest()
 
     @cached_property
     def key(self) -> str:
@@ -104,9 +108,7 @@ def _task_on_worker(folder: Path, threshold: float, *others: object) -> Task:
     return Task(_opened(folder, threshold), *others)
 
 
-@lru_cache(maxsize=4)
-def _opened(folder: Path, threshold: float) -> FrameStore:
-    return open_store(folder, threshold)
+_opened = lru_cache(maxsize=4)(open_store)
 
 
 def sample_rows(
@@ -117,34 +119,23 @@ def sample_rows(
     `frames` is a frames table, `usable` bool (N,) tells which rows hold a face. All frames of a
     sample are usable and numbered without a gap, and the last, whose label counts, has a pain
     label. `stride` keeps every so many-th of the samples of each sequence, from its first on.
-    Raises SamplingError where no sample is left. Source: section 3.1 of the paper.
+    Raises TrainingError where no sample is left. Source: section 3.1 of the paper.
     """
-    fate = _fates(frames, usable, model, stride)
-    last = np.flatnonzero(fate == "")
+    against = reasons_against(frames, usable, model, stride)
+    last = np.flatnonzero(against == "")
     if not len(last):
-        counts = pd.Series(fate).value_counts().to_dict()
-        raise SamplingError(
-            f"no sample of {CLIP_LENGTH[model]} subsequent frames for {model} in {len(frames)} "
-            f"frames ({counts}). Take longer sequences, or see why the frames are not usable."
-        )
+        counts = pd.Series(against).value_counts().to_dict()
+        raise TrainingError(f"no sample for {model} in {len(frames)} frames: {counts}.")
     return last[:, None] + np.arange(1 - CLIP_LENGTH[model], 1)
 
 
-def unused_frames(
+def reasons_against(
     frames: pd.DataFrame, usable: np.ndarray, model: str, stride: int = 1
-) -> pd.DataFrame:
-    """How many frames are the last of no sample, and why: reason, meaning, frames.
+) -> np.ndarray:
+    """The first of `REASONS` why a row is the last of no sample, str (N,); "" where it is.
 
-    With the number of `sample_rows` of the same arguments they add up to the table.
+    The arguments are those of `sample_rows`.
     """
-    fate = pd.Series(_fates(frames, usable, model, stride))
-    rows = [(reason, meaning, int((fate == reason).sum())) for reason, meaning in REASONS.items()]
-    return pd.DataFrame(rows, columns=["reason", "meaning", "frames"])
-
-
-def _fates(frames: pd.DataFrame, usable: np.ndarray, model: str, stride: int) -> np.ndarray:
-    """For each row the first of `REASONS` against it as the end of a sample, or ""."""
-    usable = np.asarray(usable, bool)
     sequence = [frames["subject"].to_numpy(), frames["sequence"].to_numpy()]
     gaps = frames.groupby(sequence)["frame"].diff().ne(1)
     # The first row of a stretch without gaps has place 0 in it, the next 1, and so on.
@@ -154,16 +145,15 @@ def _fates(frames: pd.DataFrame, usable: np.ndarray, model: str, stride: int) ->
     against = [~usable, frames["pain"].isna().to_numpy(), ~whole, ~faces]
     good = pd.Series(~np.any(against, axis=0))
     number = good.groupby(sequence).cumsum().to_numpy() - 1
-    return np.select([*against, number % stride != 0], list(REASONS), default="")
+    return np.select([*against, number % stride != 0], REASONS, default="")
 
 
-@dataclass(frozen=True)
-class FoldSamples:
+class FoldSamples(NamedTuple):
     """The samples of a fold.
 
     `rows` int64 (M, F) are their frames, `pain` bool (M,) their true labels; `train` and `test` are
     sorted numbers of samples, `labels` bool (len(train),) is what is trained on: the true labels,
-    but in a control. `left_out` counts the fold's frames that are the last of no sample.
+    but in a control.
     """
 
     rows: np.ndarray
@@ -171,7 +161,6 @@ class FoldSamples:
     train: np.ndarray
     test: np.ndarray
     labels: np.ndarray
-    left_out: int
 
 
 def fold_samples(task: Task) -> FoldSamples:
@@ -183,61 +172,50 @@ def fold_samples(task: Task) -> FoldSamples:
     frames = store.frames
     usable = store.usable & frames["pain"].notna().to_numpy()
     both = np.concatenate([fold.train, fold.test])
-    if not len(both) or both.max() >= len(frames) or not usable[both].all():
+    name = f"fold {fold.number} of {fold.design}"
+    if not np.isin(both, np.flatnonzero(usable)).all():
         raise TrainingError(
-            f"fold {fold.number} of {fold.design} names frames that {store.folder} does not have, "
-            "or that hold no face. Make the folds from the frames of this store."
+            f"{name} names frames that {store.folder} does not have, or that hold no face or no "
+            "label. Make the folds from the frames of this store."
         )
     rows = sample_rows(frames, store.usable, config.model, config.clip_stride)
     train, test = (np.flatnonzero(np.isin(rows[:, -1], side)) for side in (fold.train, fold.test))
-    for side, found in (("train on", train), ("test on", test)):
-        if not len(found):
-            raise TrainingError(
-                f"fold {fold.number} of {fold.design} has nothing to {side}: none of its frames "
-                f"ends a sample of {config.model}. Take other folds or a smaller clip_stride."
-            )
+    if not len(train) or not len(test):
+        raise TrainingError(
+            f"{name} has {len(train)} samples of {config.model} to train on and {len(test)} to "
+            "test on. Take other folds or a smaller clip_stride."
+        )
     if fold.design != "random_frames":  # this design leaks on purpose
         check_leakage(frames, fold, rows[np.concatenate([train, test])])
     pain = frames["pain"].fillna(False).to_numpy(bool)[rows[:, -1]]
     labels = pain[train]
     if config.shuffled_labels:
         people = frames["subject"].to_numpy()[rows[train, -1]]
-        labels = _shuffled(
-            labels, people, config.shuffled_labels, task.generator("shuffled labels")
-        )
-    return FoldSamples(rows, pain, train, test, labels, len(both) - len(train) - len(test))
-
-
-def _shuffled(
-    labels: np.ndarray, people: np.ndarray, how: str, rng: np.random.Generator
-) -> np.ndarray:
-    """Labels permuted among all people ("all"), or among each person's samples."""
-    groups = people if how == "within_subjects" else np.zeros(len(labels))
-    for one in np.unique(groups):
-        labels[groups == one] = rng.permutation(labels[groups == one])
-    return labels
+        groups = people if config.shuffled_labels == "within_subjects" else np.zeros(len(people))
+        rng = task.generator("shuffled labels")
+        for one in np.unique(groups):
+            labels[groups == one] = rng.permutation(labels[groups == one])
+    return FoldSamples(rows, pain, train, test, labels)
 
 
 def balanced_sample(pain: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """As many numbers of samples as `pain` has, with replacement, int64 (n,), half of them pain.
 
     `pain` bool (n,) labels the samples; each class is half of the result on average. Raises
-    SamplingError where a class is empty. The paper over-samples pain (section 3.1), the released
+    TrainingError where a class is empty. The paper over-samples pain (section 3.1), the released
     notebook to one half.
     """
-    pain = np.asarray(pain, bool)
     count = int(pain.sum())
     if count in (0, len(pain)):
-        raise SamplingError(
-            f"{count} of {len(pain)} training samples are pain: a class is empty and cannot be "
-            "balanced. Use folds that leave both classes in training, or another threshold of pain."
+        raise TrainingError(
+            f"{count} of {len(pain)} training samples are pain: a class is empty. Take other folds "
+            "or another threshold of pain."
         )
     weights = np.where(pain, 0.5 / count, 0.5 / (len(pain) - count))
     return rng.choice(len(pain), size=len(pain), p=weights)
 
 
-@dataclass(frozen=True)
-class TrainingOrder:
+class TrainingOrder(NamedTuple):
     """Samples in the order in which a training sees them, each blended with another or alone.
 
     `first` and `second` are int64 (n,) numbers of training samples; `weight` float32 (n,) is
@@ -250,11 +228,6 @@ class TrainingOrder:
     weight: np.ndarray
     left_out: int = 0
 
-    @classmethod
-    def unmixed(cls, first: np.ndarray) -> "TrainingOrder":
-        """The order of samples int64 (n,) without Mixup."""
-        return cls(first, first.copy(), np.ones(len(first), np.float32))
-
 
 def mix(
     order: np.ndarray,
@@ -263,28 +236,22 @@ def mix(
     alpha: float,
     rng: np.random.Generator,
     rows: str = "random",
-    proportion: float = MIXUP_PROPORTION,
 ) -> TrainingOrder:
     """Mixup: blend some samples with a random one of the same subject and the other class.
 
     `order` int64 (n,) are numbers of samples, which `pain` bool (m,) and `subjects` (m,) label. λ ~
-    Beta(alpha, alpha). `rows` "random" chooses exactly round(proportion x n) places of the order;
-    "every_fifth" follows the released notebook: wherever the sample's number is a multiple of five,
-    but not 0. The notebook leaves out the one subject that it knows to have one class; here every
-    such subject is left out and counted. Raises SamplingError for alpha <= 0 and unknown `rows`.
-    Source: sections 3.3 and 4.4 of the paper, Zhang et al. 2017.
+    Beta(alpha, alpha). `rows` "random" chooses a fifth of the places of the order; "every_fifth"
+    follows the released notebook: wherever the sample's number is a multiple of five, but not 0.
+    The notebook leaves out the one subject that it knows to have one class; here every such subject
+    is left out and counted. Source: sections 3.3 and 4.4 of the paper, Zhang et al. 2017.
     """
-    if not 0 < alpha < math.inf:
-        raise SamplingError(f"mixup_alpha {alpha} is no Beta distribution's: take a positive one")
     if rows == "random":
-        size = round(proportion * len(order))
+        size = round(MIXUP_PROPORTION * len(order))
         chosen = np.sort(rng.choice(len(order), size=size, replace=False))
-    elif rows == "every_fifth":
-        chosen = np.flatnonzero((order % 5 == 0) & (order > 0))
     else:
-        raise SamplingError(f"mixup rows {rows!r}: there are random and every_fifth")
-    subject, names = pd.factorize(np.asarray(subjects))
-    group = 2 * subject + np.asarray(pain, bool)
+        chosen = np.flatnonzero((order % 5 == 0) & (order > 0))
+    subject, names = pd.factorize(subjects)
+    group = 2 * subject + pain
     members = np.argsort(group, kind="stable")
     sizes = np.bincount(group, minlength=2 * len(names))
     starts = np.cumsum(sizes) - sizes
@@ -295,3 +262,15 @@ def mix(
     second[mixed] = members[starts[other] + rng.integers(sizes[other])]
     weight[mixed] = rng.beta(alpha, alpha, len(mixed))
     return TrainingOrder(order, second, weight, int((~possible).sum()))
+
+
+def training_order(task: Task, samples: FoldSamples) -> TrainingOrder:
+    """The order in which the training sees its samples, which count in `samples.train`."""
+    config = task.configuration
+    generators = [task.generator(f"draws {epoch}") for epoch in range(EPOCHS)]
+    order = np.concatenate([balanced_sample(samples.labels, one) for one in generators])
+    if config.mixup_alpha is None:
+        return TrainingOrder(order, order, np.ones(len(order), np.float32))
+    subjects = task.store.frames["subject"].to_numpy()[samples.rows[samples.train, -1]]
+    rng, rows = task.generator("mixup"), config.rules.mixup_rows
+    return mix(order, samples.labels, subjects, config.mixup_alpha, rng, rows)

@@ -17,18 +17,18 @@ import torch
 from dask.distributed import Client, get_worker
 from rich.progress import Progress
 
-from paincore import PaincoreError
-from paincore.cluster import GPU, ClusterError, connect, run
+from paincore import PaincoreError, cluster
+from paincore.cluster import GPU, ClusterError
 from paincore.files import FileError, check_writable
 from paincore.folds.designs import Fold
 from paincore.manifest import ROOT
-from paincore.profiles import check_device
 from paincore.registration.store import FrameStore
+from paincore.training import samples as sampling
 from paincore.training.backbones import DEMO_BACKBONES
 from paincore.training.configuration import Configuration
 from paincore.training.runs import Run, RunError, open_run, runs_folder
-from paincore.training.samples import CLIP_LENGTH, Task, TrainingError, fold_samples
-from paincore.training.train import best_device, build_model, train_task, training_order
+from paincore.training.samples import CLIP_LENGTH, Task, TrainingError
+from paincore.training.train import best_device, build_model, train_task
 
 
 class Failure(NamedTuple):
@@ -45,11 +45,6 @@ def failure_of(task: Task, fault: Exception) -> Failure:
     """The failure that an error of a training is."""
     text = "".join(traceback.format_exception(fault))
     return Failure(task.configuration, task.fold.number, task.seed, str(fault), text)
-
-
-def keeps_weights(configuration: Configuration) -> bool:
-    """Whether a sweep keeps the model: those that start from a demo backbone, under 1 MB each."""
-    return configuration.backbone in DEMO_BACKBONES
 
 
 class TrainingJob(NamedTuple):
@@ -70,19 +65,21 @@ class TrainingJob(NamedTuple):
         """About how long it takes beside others: samples, trained blocks, SAM's second gradient."""
         one = self.task.configuration
         samples = len(self.task.fold.train) * CLIP_LENGTH[one.model] / one.clip_stride
-        return samples * (one.unfrozen_layers + 1) * (2 if one.sam else 1)
+        return samples * (one.unfrozen_layers + 1) * (1 + one.sam)
 
 
 def train_on_worker(job: TrainingJob) -> tuple[str, Failure | None]:
     """What a worker does for `Sweep.train`: the job's name, and the failure if it failed.
 
-    Raises ClusterError if the worker cannot take part, FileError if its disk takes nothing more.
+    Raises ClusterError if the worker would train something else, FileError if its disk takes
+    nothing more.
     """
-    if why := mismatch(job):
-        raise ClusterError(
-            f"Worker {get_worker().address} cannot take part: {why}. Give all workers the same "
-            "paincore, environment and files as here, and start them anew."
-        )
+    for name, here in job.rests_on.items():
+        if (there := job.task.rests_on[name]) != here:
+            raise ClusterError(
+                f"Worker {get_worker().address} cannot take part: {name} is {there} there, {here} "
+                "here. Start all workers anew with the same paincore, environment and files."
+            )
     try:
         train_task(job.task, job.results, job.keep_weights, show_progress=False)
     except FileError:  # no other run could be written either
@@ -92,42 +89,25 @@ def train_on_worker(job: TrainingJob) -> tuple[str, Failure | None]:
     return job.name, None
 
 
-def mismatch(job: TrainingJob) -> str:
-    """Why the worker that this is called on would train something else; empty if it would not."""
-    there, device = job.task.rests_on, job.task.device
-    reasons = [
-        f"{name} is {there[name]} there, {here} here"
-        for name, here in job.rests_on.items()
-        if there[name] != here
-    ]
-    if device.type == "cuda" and not torch.cuda.is_available():
-        reasons.append("it has no GPU that torch can use")
-    return "; ".join(reasons)
-
-
 def check(
     store: FrameStore, configurations: Sequence[Configuration], folds: Sequence[Fold]
 ) -> None:
-    """Raise TrainingError listing everything that keeps these from being trained on `folds`.
+    """Raise TrainingError if one of these cannot be trained on one of `folds`.
 
-    Found without training: a backbone, a number of layers, the size of images, folds and samples
-    that do not fit.
+    Found without training: a backbone, the size of images, folds and samples that do not fit.
     """
-    faults, cpu = [], torch.device("cpu")
-    for one in configurations:
+
+    def order(task: Task) -> None:
+        sampling.training_order(task, sampling.fold_samples(task))
+
+    sampled = {(one.model, one.clip_stride): one for one in configurations}.values()
+    asked = [*product([build_model], configurations, folds[:1]), *product([order], sampled, folds)]
+    for ask, one, fold in asked:
+        task = Task(store, one, fold, 0, torch.device("cpu"))
         try:
-            build_model(Task(store, one, folds[0], 0, cpu))
+            ask(task)
         except PaincoreError as fault:
-            faults.append(f"{one.title}: {fault}")
-    for one in {(one.model, one.clip_stride): one for one in configurations}.values():
-        for task in (Task(store, one, fold, 0, cpu) for fold in folds):
-            try:
-                training_order(task, fold_samples(task))
-            except PaincoreError as fault:
-                faults.append(f"{task.title}: {fault}")
-    if faults:
-        listed = "".join(f"\n- {fault}" for fault in faults)
-        raise TrainingError(f"Nothing was trained, since this cannot be:{listed}")
+            raise TrainingError(f"Nothing was trained. {task.title}: {fault}") from fault
 
 
 class Sweep:
@@ -146,7 +126,6 @@ class Sweep:
         scheduler: str | None = None,
         workers: int | None = None,
     ):
-        check_device(device)
         self.results = Path(results or ROOT / "results").resolve()
         # Workers elsewhere may have a GPU where this machine has none.
         self.device = torch.device(device) if scheduler and device else best_device(device)
@@ -161,14 +140,6 @@ class Sweep:
         self._client = None  # connected to anew, should there be more to train
         self._open.close()
 
-    def client(self) -> Client:
-        """The workers, connected to at the first call."""
-        if self._client is None:
-            here = self.scheduler is None and self.device.type == "cuda"
-            gpus = gpus_here(self.device) if here else None
-            self._client = self._open.enter_context(connect(self.scheduler, self.workers, gpus))
-        return self._client
-
     def train(
         self,
         store: FrameStore,
@@ -180,11 +151,11 @@ class Sweep:
         """Runs of every configuration on every fold with seeds 0 to `seeds` - 1, and failures.
 
         The runs of a configuration are ordered by seed and fold. What has been trained before is
-        opened; the rest is trained. Weights are kept where `keep_weights` or `keeps_weights` says
-        so. A training that fails does not stop the others: it is among the failures, and its
-        configuration has one run fewer. Raises TrainingError naming all that cannot be trained
-        before anything is, FileError if the disk refuses, ClusterError for workers that are lost
-        or that would train something else.
+        opened; the rest is trained. Weights are kept where `keep_weights` says so and of models
+        that start from a demo backbone, under 1 MB each. A training that fails does not stop the
+        others: it is among the failures, and its configuration has one run fewer. Raises
+        TrainingError naming what cannot be trained before anything is, FileError if the disk
+        refuses, ClusterError for workers that are lost or that would train something else.
         """
         configurations = list(dict.fromkeys(configurations))
         check(store, configurations, folds)
@@ -193,28 +164,23 @@ class Sweep:
         jobs: dict[str, TrainingJob] = {}
         for one, seed, fold in product(configurations, range(seeds), folds):
             task = Task(store, one, fold, seed, device)
-            keep = keep_weights or keeps_weights(one)
-            jobs[task.key] = TrainingJob(task, task.rests_on, self.results, keep)
-        found, failed = self._open_runs(jobs)
-        left = [
-            job
-            for key, job in jobs.items()
-            if key not in failed
-            and (key not in found or (job.keep_weights and not found[key].weights))
-        ]
+            keep = keep_weights or one.backbone in DEMO_BACKBONES
+            job = TrainingJob(task, task.rests_on, self.results, keep)
+            jobs[job.name] = job
+        outcomes = self._finished(jobs)
+        left = {name: job for name, job in jobs.items() if name not in outcomes}
         if left:
-            failed |= self._train(left)
-            found, damaged = self._open_runs(jobs)
-            failed |= damaged
+            outcomes = self._train(left) | self._finished(jobs)
+        if missing := jobs.keys() - outcomes:
+            raise ClusterError(
+                f"{min(missing)} was trained, but its run is not in {self.results}. The workers' "
+                "results must be the same folder as here: share the disk, or train here."
+            )
         runs: dict[Configuration, list[Run]] = {one: [] for one in configurations}
-        for key, job in jobs.items():
-            if key not in failed and key not in found:
-                raise ClusterError(
-                    f"{job.name} was trained, but its run is not in {self.results}. The workers' "
-                    "results must be the same folder as here: share the disk, or train here."
-                )
-            runs[job.task.configuration] += [] if key in failed else [found[key]]
-        return runs, [failed[key] for key in jobs if key in failed]
+        for name, job in jobs.items():
+            if isinstance(outcomes[name], Run):
+                runs[job.task.configuration].append(outcomes[name])
+        return runs, [outcomes[name] for name in jobs if isinstance(outcomes[name], Failure)]
 
     def train_all(self, *arguments: object, **options: object) -> list[Run]:
         """`train`, where nothing may fail: runs in the order of configurations, seeds and folds.
@@ -226,40 +192,47 @@ class Sweep:
             raise TrainingError(failures[0].message)
         return [run for group in runs.values() for run in group]
 
-    def _open_runs(self, jobs: dict[str, TrainingJob]) -> tuple[dict[str, Run], dict[str, Failure]]:
-        """The runs that there are already, and those that are damaged, by key."""
+    def _finished(self, jobs: dict[str, TrainingJob]) -> dict[str, Run | Failure]:
+        """The runs that there are with what they shall hold; one that is damaged is a failure."""
         folder = runs_folder(self.results)
         # Listed, not asked for one by one: a network's disk would answer from memory.
         there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-        found, damaged = {}, {}
-        for key in jobs.keys() & there:
-            try:
-                found[key] = open_run(folder / key)
-            except RunError as fault:
-                damaged[key] = failure_of(jobs[key].task, fault)
-        return found, damaged
+        outcomes: dict[str, Run | Failure] = {}
+        for name, job in jobs.items():
+            if job.task.key in there:
+                try:
+                    run = open_run(folder / job.task.key)
+                    if run.weights or not job.keep_weights:
+                        outcomes[name] = run
+                except RunError as fault:
+                    outcomes[name] = failure_of(job.task, fault)
+        return outcomes
 
-    def _train(self, jobs: list[TrainingJob]) -> dict[str, Failure]:
-        """Train the jobs, the longest first, with a progress bar; failures by key."""
+    def _train(self, jobs: dict[str, TrainingJob]) -> dict[str, Run | Failure]:
+        """Train the jobs, the longest first, with a progress bar; the failures."""
         for folder in (runs_folder(self.results), self.results / "cache"):
             check_writable(folder)
-        named = {job.name: job for job in sorted(jobs, key=lambda job: -job.cost)}
-        resource = GPU if self.device.type == "cuda" else None
-        results = run(self.client(), train_on_worker, named.items(), resource, keep_going=True)
-        failures: dict[str, Failure] = {}
+        longest_first = sorted(jobs.items(), key=lambda item: -item[1].cost)
+        gpu = self.device.type == "cuda"
+        if self._client is None:
+            gpus = gpus_here(self.device) if gpu and self.scheduler is None else None
+            workers = cluster.connect(self.scheduler, self.workers, gpus)
+            self._client = self._open.enter_context(workers)
+        resource = GPU if gpu else None
+        results = cluster.run(self._client, train_on_worker, longest_first, resource, True)
+        failures: dict[str, Run | Failure] = {}
         # Runs are long and few: the speed is that since the start, not of the last half minute.
         with Progress(speed_estimate_period=float("inf")) as progress:
-            bar = progress.add_task("Training", total=sum(job.cost for job in jobs))
+            bar = progress.add_task("Training", total=sum(job.cost for job in jobs.values()))
             for result in results:
                 if isinstance(result, ClusterError):  # it killed worker after worker
-                    result = result.task, failure_of(named[result.task].task, result)
+                    result = result.task, failure_of(jobs[result.task].task, result)
                 name, failure = result
-                job = named[name]
                 if failure:
-                    failures[job.task.key] = failure
+                    failures[name] = failure
                     said = f"Failed: {name}: {failure.message}"
                     progress.console.print(said, style="red", markup=False)
-                progress.advance(bar, job.cost)
+                progress.advance(bar, jobs[name].cost)
         return failures
 
 

@@ -9,25 +9,8 @@ from transformers.models.vit.modeling_vit import ViTModel
 
 from paincore.folds.designs import Fold
 from paincore.registration.store import FrameStore
-from paincore.statistics.bootstrap import (
-    always_pain,
-    difference,
-    estimate_of,
-    fold_values,
-    on_shared_frames,
-)
-from paincore.statistics.scores import fold_scores, pooled_scores, seeds_of
-from paincore.style import (
-    MINUS,
-    Finding,
-    bracket,
-    from_to,
-    mean_sd,
-    number,
-    scientific,
-    signed,
-    verdict,
-)
+from paincore.statistics import bootstrap, scores
+from paincore.style import Finding, bracket, from_to, mean_sd, number, scientific, signed, verdict
 from paincore.training import samples as sampling
 from paincore.training import vit
 from paincore.training.backbones import load_encoder
@@ -35,7 +18,6 @@ from paincore.training.baselines import FEATURES
 from paincore.training.comparison import COMPARED, VIEWS
 from paincore.training.configuration import ADAM, BATCH_SIZE, EPOCHS, MODELS, Configuration
 from paincore.training.runs import Run, by_setting
-from paincore.training.samples import Task, fold_samples
 
 SHOWN = {"f1": "F1", "auc": "AUC"}
 OTHERS = ("average_precision", "precision", "recall")
@@ -52,17 +34,14 @@ def parameters_table(configurations: Iterable[Configuration]) -> pd.DataFrame:
             model = vit.PainTransformer(encoder, sampling.CLIP_LENGTH[one.model], torch.Generator())
             vit.freeze(model, one.unfrozen_layers, one.rules.freezing)
             side, patch = encoder.config.image_size, encoder.config.patch_size
-            shape = {"image": f"{side} x {side} px", "tokens": f"{(side // patch) ** 2 + 1}"}
-            counts = vit.parameter_counts(model).set_index("part")
+            cells = {"image": f"{side} x {side} px", "tokens": f"{(side // patch) ** 2 + 1}"}
+            counts = vit.parameter_counts(model)
             counts.loc["all"] = counts.sum()
-            cells = counts.apply(_in_words, axis=1).to_dict()
-            table[f"{MODELS[one.model]} {place}"] = shape | cells
+            for part, row in counts.iterrows():
+                some = [f"{count:,} {state}" for state, count in row.items() if count]
+                cells[part] = ", ".join(some)
+            table[f"{MODELS[one.model]} {place}"] = cells
     return pd.DataFrame(table).rename_axis("part of the model").reset_index()
-
-
-def _in_words(counts: pd.Series) -> str:
-    """Such as "199,680 trained, 199,680 frozen", without what there is none of."""
-    return ", ".join(f"{count:,} {state}" for state, count in counts.items() if count)
 
 
 def settings_table() -> pd.DataFrame:
@@ -83,11 +62,11 @@ def left_out_table(store: FrameStore, configurations: Iterable[Configuration]) -
     """Frames that end a sample of each configuration, and those that end none, by reason."""
     columns = {}
     for one in configurations:
-        counts = sampling.unused_frames(store.frames, store.usable, one.model, one.clip_stride)
-        columns[MODELS[one.model]] = counts.set_index("meaning")["frames"]
-    table = pd.DataFrame(columns)
-    table.loc["none: it is the last of a sample"] = len(store.frames) - table.sum()
-    table = table[(table > 0).any(axis=1)].map("{:,}".format)
+        against = [store.frames, store.usable, one.model, one.clip_stride]
+        columns[MODELS[one.model]] = pd.Series(sampling.reasons_against(*against)).value_counts()
+    rows = [*sampling.REASONS, ""]
+    table = pd.DataFrame(columns).reindex(rows).dropna(how="all").fillna(0).astype(int)
+    table = table.rename({"": "none: it is the last of a sample"}).map("{:,}".format)
     return table.rename_axis("why a frame ends no sample").reset_index()
 
 
@@ -98,8 +77,8 @@ def balance_table(
     training's first epoch, and of its test samples."""
     rows = {}
     for fold in folds:
-        task = Task(store, configuration, fold, seed, torch.device("cpu"))
-        samples = fold_samples(task)
+        task = sampling.Task(store, configuration, fold, seed, torch.device("cpu"))
+        samples = sampling.fold_samples(task)
         balanced = sampling.balanced_sample(samples.labels, task.generator("draws 0"))
         rows[fold.number] = {
             "training samples": 100 * samples.labels.mean(),
@@ -130,13 +109,13 @@ def fold_table(tested: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """Scores of each model: a row a fold, one for all folds pooled, and mean ± sd over folds."""
     rows = []
     for model, predictions in tested.items():
-        scores = fold_scores(predictions)
-        parts = {f"{row['fold']:.0f}": row for row in scores.to_dict("records")}
-        for fold, row in {**parts, "pooled": pooled_scores(predictions)}.items():
+        by_fold = scores.fold_scores(predictions)
+        parts = {f"{row['fold']:.0f}": row for row in by_fold.to_dict("records")}
+        for fold, row in {**parts, "pooled": scores.pooled_scores(predictions)}.items():
             cells = {label: number(row[score]) for score, label in ALL_SCORES.items()}
             pain = f"{row['pain']:,.0f} of {row['frames']:,.0f}"
             rows.append({"model": model, "fold": fold, "pain": pain} | cells)
-        cells = {label: mean_sd(scores[score]) for score, label in ALL_SCORES.items()}
+        cells = {label: mean_sd(by_fold[score]) for score, label in ALL_SCORES.items()}
         rows.append({"model": model, "fold": "mean ± sd", "pain": ""} | cells)
     return pd.DataFrame(rows)
 
@@ -145,10 +124,10 @@ def comparison_table(arms: dict[str, pd.DataFrame], resamples: pd.DataFrame) -> 
     """F1 and AUC of named predictions: mean ± sd over folds, and pooled with an interval."""
     rows = []
     for name, predictions in arms.items():
-        row = {"predicted by": name, "frames": f"{len(seeds_of(predictions)[0]):,}"}
+        row = {"predicted by": name, "frames": f"{len(scores.seeds_of(predictions)[0]):,}"}
         for score, label in SHOWN.items():
-            value, *ends = estimate_of(predictions, resamples, score)
-            row[f"{label}, folds"] = mean_sd(fold_values(predictions, score))
+            value, *ends = bootstrap.estimate_of(predictions, resamples, score)
+            row[f"{label}, folds"] = mean_sd(bootstrap.fold_values(predictions, score))
             row[f"{label}, pooled"] = f"{number(value)} {bracket(*ends)}"
         rows.append(row)
     return pd.DataFrame(rows)
@@ -168,20 +147,20 @@ def training_findings(
     shuffled labels.
     """
     frames, clips = tested["ViT"], tested["ViViT"]
-    pairs = {f"ViT {MINUS} always pain": (frames, always_pain(frames))}
+    pairs = {"ViT − always pain": (frames, bootstrap.always_pain(frames))}
     for name in FEATURES:
         if name in baselines:
-            pairs[f"ViT {MINUS} regression on {name}"] = frames, baselines[name]
-    pairs[f"ViViT {MINUS} ViT"] = clips, frames
+            pairs[f"ViT − regression on {name}"] = frames, baselines[name]
+    pairs["ViViT − ViT"] = clips, frames
     if views:
         names = [f"{COMPARED[0]}, {view}" for view in VIEWS]
-        pairs[f"ViT from {names[0]} {MINUS} {VIEWS[1]}"] = views[names[0]], views[names[1]]
+        pairs[f"ViT from {names[0]} − {VIEWS[1]}"] = views[names[0]], views[names[1]]
     rows = []
     for asked, pair in pairs.items():
-        found = difference(*on_shared_frames(*pair), resamples, "f1")
+        found = bootstrap.difference(*bootstrap.on_shared_frames(*pair), resamples, "f1")
         estimate = f"{signed(found.pooled)} {bracket(found.low, found.high, signed)}"
         rows.append(Finding(f"F1, {asked}", estimate, verdict(found.low, found.high)))
-    value, low, high = estimate_of(control, resamples, "auc")
+    value, low, high = bootstrap.estimate_of(control, resamples, "auc")
     estimate = f"{number(value)} {bracket(low, high)}"
     asked = "AUC, ViT trained on shuffled labels, against 0.5"
     return [*rows, Finding(asked, estimate, verdict(low, high, null=0.5))]

@@ -4,7 +4,6 @@ On a CPU a run uses one thread, whatever the machine has, so that a fold alone e
 in a sweep to the bit. What is trained on and tested on is checked for leaks before every training.
 """
 
-import os
 import platform
 import time
 from collections.abc import Callable, Iterator
@@ -20,27 +19,18 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch.nn.functional import cross_entropy
 
-from paincore.data.frames import KEYS
 from paincore.folds.designs import Fold
 from paincore.manifest import ROOT
 from paincore.profiles import check_device
 from paincore.registration.store import FrameStore
 from paincore.statistics import scores as metrics
+from paincore.training import samples as sampling
 from paincore.training import vit
 from paincore.training.backbones import backbone_digest, load_encoder
-from paincore.training.configuration import ADAM, BATCH_SIZE, EPOCHS, SAM_RHO, Configuration
+from paincore.training.configuration import ADAM, BATCH_SIZE, SAM_RHO, Configuration
 from paincore.training.feed import Batch, Feed, images_at, keep_states
 from paincore.training.runs import Run, open_run, runs_folder, write_run
-from paincore.training.samples import (
-    CLIP_LENGTH,
-    FoldSamples,
-    Task,
-    TrainingError,
-    TrainingOrder,
-    balanced_sample,
-    fold_samples,
-    mix,
-)
+from paincore.training.samples import CLIP_LENGTH, FoldSamples, Task, TrainingError, TrainingOrder
 from paincore.training.vit import PainTransformer
 
 TEST_BATCH = {"cpu": 32, "cuda": 256}  # fixed, since a batch's size moves the last bits
@@ -61,7 +51,7 @@ def train_fold(
 
     `device` None means the GPU where there is one; `keep_weights` stores the trained tensors too.
     Raises LeakageError, TrainingError (a fold that does not fit the store, a loss that is not
-    finite), BackboneError, ModelError, RunError and FileError, each with what to do.
+    finite), BackboneError, RunError and FileError, each with what to do.
     """
     task = Task(store, configuration, fold, seed, best_device(device))
     return train_task(task, Path(results or ROOT / "results"), keep_weights, show_progress)
@@ -84,20 +74,25 @@ def train_task(task: Task, results: Path, keep_weights: bool, show_progress: boo
 
 def _train(task: Task, folder: Path, cache: Path, keep_weights: bool, show_progress: bool) -> Run:
     clock = [time.time()]
-    samples, model = fold_samples(task), build_model(task)
-    feed = _feed(task, model, samples, cache)
+    samples, model = sampling.fold_samples(task), build_model(task)
+    if task.device.type == "cuda":
+        model.cls = torch.compile(model.cls)
+    images, depth = images_at(task.store, model.image_size, cache), vit.frozen_depth(model)
+    feed = Feed(model, images, samples.rows, depth, task.configuration.precision)
+    feed.kept = keep_states(feed, task.store, task.rests_on["backbone"], task.device, cache)
     before = _trained(model)
     clock.append(time.time())
-    order = training_order(task, samples)
-    history = optimise(task, model, feed, samples, order, show_progress)
+    order = sampling.training_order(task, samples)
+    history = optimise(task, feed, samples, order, show_progress)
     clock.append(time.time())
-    predictions = _predictions(task, samples, pain_probabilities(task, model, feed, samples.test))
+    tested = task.store.frames.iloc[samples.rows[samples.test, -1]]
+    prevalence = float(samples.pain[samples.train].mean())
+    probability = pain_probabilities(task, feed, samples.test)
+    predictions = predictions_table(tested, task.fold, probability, prevalence)
     clock.append(time.time())
     after = _trained(model)
     scores = metrics.score(predictions["pain"], predictions["probability"]) | {
         "train_samples": len(samples.train),
-        "train_pain_share": float(samples.pain[samples.train].mean()),
-        "samples_left_out": samples.left_out,
         "mixed": int((order.weight < 1).sum()),
         "mixed_left_out": order.left_out,
         "steps": len(history),
@@ -110,51 +105,27 @@ def _train(task: Task, folder: Path, cache: Path, keep_weights: bool, show_progr
 def build_model(task: Task) -> PainTransformer:
     """The model of a task before its training, frozen as configured, on the task's device.
 
-    Raises BackboneError, ModelError, and TrainingError if the store's images are too small for it.
+    Raises BackboneError, and TrainingError if the store's images are too small for it.
     """
-    config, store = task.configuration, task.store
-    encoder = load_encoder(config.backbone, task.seed)
-    model = PainTransformer(encoder, CLIP_LENGTH[config.model], task.torch_generator("model"))
-    vit.freeze(model, config.unfrozen_layers, config.rules.freezing)
-    if store.images.shape[1] < model.image_size:
+    model = _frozen_model(task.configuration, task.seed, task.torch_generator("model"))
+    side, least = task.store.images.shape[1], model.image_size
+    if side < least:
         raise TrainingError(
-            f"{store.folder} holds images of {store.images.shape[1]} px, {config.backbone} takes "
-            f"{model.image_size}. Register the corpus at that size."
+            f"{task.store.folder} holds images of {side} px, {task.configuration.backbone} takes "
+            f"{least}. Register the corpus at that size."
         )
     return model.to(task.device)
 
 
-def _feed(task: Task, model: PainTransformer, samples: FoldSamples, cache: Path) -> Feed:
-    """What feeds the model with the fold's samples."""
-    if task.device.type == "cuda":
-        model.cls = torch.compile(model.cls)
-    images, depth = images_at(task.store, model.image_size, cache), vit.frozen_depth(model)
-    feed = Feed(model, images, samples.rows, depth, task.configuration.precision)
-    feed.kept = keep_states(feed, task.store, task.rests_on["backbone"], task.device, cache)
-    return feed
-
-
-def training_order(task: Task, samples: FoldSamples) -> TrainingOrder:
-    """The order in which the training sees its samples, which count in `samples.train`."""
-    config = task.configuration
-    epochs = [
-        balanced_sample(samples.labels, task.generator(f"draws {epoch}")) for epoch in range(EPOCHS)
-    ]
-    order = np.concatenate(epochs)
-    if config.mixup_alpha is None:
-        return TrainingOrder.unmixed(order)
-    subjects = task.store.frames["subject"].to_numpy()[samples.rows[samples.train, -1]]
-    rng, rows = task.generator("mixup"), config.rules.mixup_rows
-    return mix(order, samples.labels, subjects, config.mixup_alpha, rng, rows)
+def _frozen_model(config: Configuration, seed: int, generator: torch.Generator) -> PainTransformer:
+    encoder = load_encoder(config.backbone, seed)
+    model = PainTransformer(encoder, CLIP_LENGTH[config.model], generator)
+    vit.freeze(model, config.unfrozen_layers, config.rules.freezing)
+    return model
 
 
 def optimise(
-    task: Task,
-    model: PainTransformer,
-    feed: Feed,
-    samples: FoldSamples,
-    order: TrainingOrder,
-    show_progress: bool,
+    task: Task, feed: Feed, samples: FoldSamples, order: TrainingOrder, show_progress: bool
 ) -> pd.DataFrame:
     """Train in batches of 16, the last one smaller, on samples in their order.
 
@@ -164,17 +135,21 @@ def optimise(
     pain = samples.labels
     targets = order.weight * pain[order.first] + (1 - order.weight) * pain[order.second]
     targets = torch.from_numpy(targets.astype(np.float32)).to(task.device).split(BATCH_SIZE)
-    optimizer = optimizer_of(task.configuration, model)
+    optimizer = optimizer_of(task.configuration, feed.model)
     losses, right = [], []
-    model.train()
+    feed.model.train()
     batches = zip(_read_ahead(feed, samples.train, order, task.device), targets, strict=True)
     for batch, target in track(batches, "Training", len(targets), disable=not show_progress):
         loss, logits = training_step(partial(feed.logits, batch), target, optimizer)
         losses.append(loss.detach())
         right.append(((logits[:, 1] > logits[:, 0]) == (target > 0.5)).float().mean())
-        if len(losses) % CHECKED == 0:
-            _check_finite(losses, task)
-    _check_finite(losses, task)
+        step = len(losses)
+        # A loss that is not finite stays so: the weights are not finite either.
+        if (step % CHECKED == 0 or step == len(targets)) and not losses[-1].isfinite():
+            raise TrainingError(
+                f"{task.title}: the loss is {losses[-1]:g} at step {step}. Take a lower learning "
+                f"rate than {task.configuration.learning_rate:g}."
+            )
     loss, accuracy = (torch.stack(column).cpu().numpy() for column in (losses, right))
     return pd.DataFrame({"step": np.arange(1, len(loss) + 1), "loss": loss, "accuracy": accuracy})
 
@@ -224,36 +199,20 @@ def _read_ahead(
         first, second = train[order.first[part]], train[order.second[part]]
         return feed.read(first, second, order.weight[part]).to(device)
 
-    starts = range(0, len(order.first), BATCH_SIZE)
     with ThreadPoolExecutor(1) as reader:
         ahead = reader.submit(read, 0)
-        for start in starts[1:]:
+        for start in range(BATCH_SIZE, len(order.first), BATCH_SIZE):
             batch, ahead = ahead.result(), reader.submit(read, start)
             yield batch
         yield ahead.result()
 
 
-def _check_finite(losses: list[torch.Tensor], task: Task) -> None:
-    """Look at the latest losses. Raises TrainingError naming the first that is not finite."""
-    first = max(len(losses) - CHECKED, 0)
-    values = torch.stack(losses[first:]).cpu().numpy()
-    bad = np.flatnonzero(~np.isfinite(values))
-    if len(bad):
-        raise TrainingError(
-            f"{task.configuration.title}, fold {task.fold.number}: the loss is {values[bad[0]]} at "
-            f"step {first + bad[0] + 1} with learning rate {task.configuration.learning_rate:g}. "
-            "Take a lower learning rate."
-        )
-
-
-def pain_probabilities(
-    task: Task, model: PainTransformer, feed: Feed, samples: np.ndarray
-) -> np.ndarray:
+def pain_probabilities(task: Task, feed: Feed, samples: np.ndarray) -> np.ndarray:
     """Probability of pain for each of the samples of `feed` with these numbers, float32 (n,).
 
     Dropout is live where the protocol says so.
     """
-    model.train(task.configuration.rules.dropout_at_test)
+    feed.model.train(task.configuration.rules.dropout_at_test)
     size, found = TEST_BATCH[task.device.type], []
     with torch.inference_mode():
         for start in range(0, len(samples), size):
@@ -262,17 +221,20 @@ def pain_probabilities(
     return torch.cat(found).numpy()
 
 
-def _predictions(task: Task, samples: FoldSamples, probability: np.ndarray) -> pd.DataFrame:
-    """The table of `paincore.statistics.scores`: a row for each test sample, by its last frame."""
-    frames = task.store.frames.iloc[samples.rows[samples.test, -1]]
-    prevalence = float(samples.pain[samples.train].mean())
+def predictions_table(
+    tested: pd.DataFrame, fold: Fold, probability: np.ndarray, prevalence: float
+) -> pd.DataFrame:
+    """The table of `paincore.statistics.scores`: a row for each of the frames `tested`.
+
+    `prevalence` is the proportion of pain among the training samples.
+    """
     columns = {
-        "fold": task.fold.number,
-        "pain": samples.pain[samples.test],
+        "fold": fold.number,
+        "pain": tested["pain"].astype(bool),
         "probability": probability,
         "corrected": metrics.prior_corrected(probability, prevalence),
     }
-    return frames[KEYS].assign(**columns).reset_index(drop=True)
+    return tested.assign(**columns)[list(metrics.PREDICTIONS)].reset_index(drop=True)
 
 
 def _trained(model: PainTransformer) -> dict[str, torch.Tensor]:
@@ -299,20 +261,14 @@ def trained_model(run: Run) -> PainTransformer:
         raise TrainingError(f"{run.folder} has no weights. Train it again with keep_weights=True.")
     if backbone_digest(config.backbone, seed) != run.rests_on["backbone"]:
         raise TrainingError(f"{run.folder} was trained on another {config.backbone}. Train again.")
-    encoder = load_encoder(config.backbone, seed)
-    model = PainTransformer(encoder, CLIP_LENGTH[config.model], torch.Generator())
-    vit.freeze(model, config.unfrozen_layers, config.rules.freezing)
+    model = _frozen_model(config, seed, torch.Generator())
     wanted = {name: p.shape for name, p in model.named_parameters() if p.requires_grad}
     try:
         found = load_file(run.weights)
-    except (OSError, SafetensorError) as fault:
+        if {name: tensor.shape for name, tensor in found.items()} != wanted:
+            raise ValueError(f"not the tensors that {config.title} trains")
+    except (OSError, SafetensorError, ValueError) as fault:
         raise TrainingError(f"{run.weights} is damaged ({fault}). Delete {run.folder}.") from fault
-    wrong = {(name, tensor.shape) for name, tensor in found.items()} ^ set(wanted.items())
-    if wrong:
-        raise TrainingError(
-            f"{run.weights} does not hold what {config.title} trains: {min(wrong)[0]} is missing, "
-            f"too much or of another size. Delete {run.folder} and train again."
-        )
     model.load_state_dict(found, strict=False)
     return model.requires_grad_(True).eval()
 
@@ -337,7 +293,7 @@ def _environment(task: Task, clock: list[float]) -> dict:
         "machine": platform.machine(),
         "device": torch.cuda.get_device_name(task.device) if on_gpu else "cpu",
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "process": os.getpid(),
+        "corpus": task.corpus,
         "started": clock[0],
         "prepare_seconds": prepare,
         "train_seconds": train,

@@ -16,10 +16,11 @@ from paincore import PaincoreError
 
 DROPOUT = 0.10
 CLASSES = 2
+PARTS = ["embeddings", "attention", "mlp", "layernorms", "head"]  # of the model, for a table
 
 
 class ModelError(PaincoreError, ValueError):
-    """A model asked for with a value that it cannot have."""
+    """Frames that a model does not take."""
 
 
 class OwnDropout(nn.Module):
@@ -46,14 +47,12 @@ class PainTransformer(nn.Module):
 
     The encoder is taken over: for four frames its position embeddings are repeated 2x2 and its
     image size doubles. The head's weights and then every dropout mask come from `generator`.
-    `image_size` is the side of one frame in pixels. Raises ModelError for another number of frames.
+    `image_size` is the side of one frame in pixels.
     Source: sections 3 and 3.1 of the paper.
     """
 
     def __init__(self, encoder: ViTModel, frames: int, generator: torch.Generator):
         super().__init__()
-        if frames not in (1, 4):
-            raise ModelError(f"a sample has 1 frame (ViT) or 4 (ViViT), not {frames}")
         self.frames = frames
         self.image_size = encoder.config.image_size
         self.encoder = encoder
@@ -118,30 +117,22 @@ def freeze(model: PainTransformer, unfrozen_layers: int, freezing: str) -> None:
 
     "attention" (the paper): query, key, value and output projections of the top `unfrozen_layers`
     blocks. "released" (the authors' notebook): all of these blocks except the output projections
-    and the second MLP layers; the embeddings and the final LayerNorm too. Raises
-    ModelError for a number outside 1 to the blocks there are. Source: sections 3 and 3.3 of the
-    paper.
+    and the second MLP layers; the embeddings and the final LayerNorm too. Source: sections 3 and
+    3.3 of the paper.
     """
     layers = model.encoder.layers
-    if not 1 <= unfrozen_layers <= len(layers):
-        raise ModelError(
-            f"unfrozen_layers is {unfrozen_layers}; this encoder has {len(layers)} blocks: "
-            f"choose 1 to {len(layers)}"
-        )
     frozen = len(layers) - unfrozen_layers
     if freezing == "attention":
         model.requires_grad_(False)
         model.head.requires_grad_(True)
         for block in layers[frozen:]:
             block.attention.requires_grad_(True)
-    elif freezing == "released":
+    else:
         model.requires_grad_(True)
         layers[:frozen].requires_grad_(False)
         for block in layers[frozen:]:
             block.attention.o_proj.requires_grad_(False)
             block.mlp.fc2.requires_grad_(False)
-    else:
-        raise ModelError(f"freezing is {freezing!r}; choose 'attention' or 'released'")
 
 
 def frozen_depth(model: PainTransformer) -> int | None:
@@ -156,22 +147,12 @@ def frozen_depth(model: PainTransformer) -> int | None:
 
 
 def parameter_counts(model: PainTransformer) -> pd.DataFrame:
-    """Numbers of trained and of frozen parameters by part of the model: part, trained, frozen."""
-    encoder, blocks = model.encoder, model.encoder.layers
-    norms = [norm for block in blocks for norm in (block.layernorm_before, block.layernorm_after)]
-    parts = {
-        "embeddings": [encoder.embeddings],
-        "attention": [block.attention for block in blocks],
-        "mlp": [block.mlp for block in blocks],
-        "layernorms": [*norms, encoder.layernorm],
-        "head": [model.head],
-    }
-    rows = []
-    for part, modules in parts.items():
-        parameters = list(nn.ModuleList(modules).parameters())
-        trained = sum(one.numel() for one in parameters if one.requires_grad)
-        rows.append((part, trained, sum(one.numel() for one in parameters) - trained))
-    return pd.DataFrame(rows, columns=["part", "trained", "frozen"])
+    """Numbers of trained and of frozen parameters: a row for each part of the model."""
+    table = pd.DataFrame(0, index=PARTS, columns=["trained", "frozen"])
+    for name, parameter in model.named_parameters():
+        part = next((part for part in PARTS if part in name), "layernorms")
+        table.loc[part, "trained" if parameter.requires_grad else "frozen"] += parameter.numel()
+    return table
 
 
 def _trains(module: nn.Module) -> bool:

@@ -56,8 +56,9 @@ TABLES = (
 def simulate(results: Path, count: int, first: int = 0, **settings: object) -> dict[str, Run]:
     """So many runs of all kinds, written as a training writes them, by their keys."""
     basis = {"store": "f00df00df00d", "design": "balanced", "device": "cpu"}
-    basis |= {"engine": 7, "torch": "2.0.1", "transformers": "5.0.0"}
+    basis |= {"engine": 7, "torch": "2.0.1", "transformers": "5.0.0", "backbone": "c0ffee"}
     clock = {"prepare_seconds": 1.0, "train_seconds": 2.0, "test_seconds": 0.5, "started": 1e9}
+    clock |= {"corpus": "1abe1"}
     runs = {}
     for number in range(first, first + count):
         rate = (2e-2, 2e-3, 2e-4, 2e-5)[number % 4]

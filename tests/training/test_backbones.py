@@ -8,13 +8,7 @@ from safetensors.torch import load_file, save_file
 from transformers import ViTConfig, ViTForImageClassification, ViTModel
 
 from paincore.manifest import AssetError
-from paincore.training.backbones import (
-    DEMO,
-    IMAGENET,
-    BackboneError,
-    backbone_digest,
-    load_encoder,
-)
+from paincore.training.backbones import DEMO, BackboneError, backbone_digest, load_encoder
 
 
 @pytest.fixture
@@ -36,10 +30,6 @@ def change_tensors(folder, change):
     save_file(tensors, path, metadata={"format": "pt"})
 
 
-def named(tensors, ending):
-    return next(name for name in tensors if name.endswith(ending))
-
-
 def assert_same_weights(one, other):
     ours, theirs = one.state_dict(), other.state_dict()
     assert ours.keys() == theirs.keys()
@@ -55,25 +45,21 @@ def test_a_saved_encoder_comes_back_the_same_and_without_a_word(folder, capfd):
 
 
 def test_encoders_of_one_file_have_nothing_in_common_that_can_be_changed(folder):
-    one, other = load_encoder(str(folder)), load_encoder(str(folder))
-    heard = []
-    for module in one.modules():
-        module.register_forward_hook(lambda *_: heard.append(1))
+    one = load_encoder(str(folder)).requires_grad_(False)
     one.set_attn_implementation("eager")
-    with torch.no_grad():
-        for parameter in one.parameters():
-            parameter.add_(1).requires_grad_(False)
-    for encoder in (other, load_encoder(str(folder))):
-        assert_same_weights(encoder, load_encoder("random", seed=3))
-        assert encoder.config._attn_implementation == "sdpa"
-        assert all(parameter.requires_grad for parameter in encoder.parameters())
-        encoder(torch.zeros(1, 3, 48, 48))
-    assert heard == []
+    one.embeddings.register_forward_hook(lambda *_: pytest.fail("another encoder's hook"))
+    for parameter in one.parameters():
+        parameter.add_(1)
+    other = load_encoder(str(folder))
+    assert_same_weights(other, load_encoder("random", seed=3))
+    assert other.config._attn_implementation == "sdpa"
+    assert all(parameter.requires_grad for parameter in other.parameters())
+    other(torch.zeros(1, 3, 48, 48))
 
 
 def test_an_encoder_that_changes_on_disk_is_read_again(folder):
     before, first = backbone_digest(str(folder)), load_encoder(str(folder))
-    change_tensors(folder, lambda tensors: tensors[named(tensors, "cls_token")].add_(1))
+    change_tensors(folder, lambda tensors: tensors[CLS].add_(1))
     assert backbone_digest(str(folder)) != before
     moved = load_encoder(str(folder)).embeddings.cls_token - first.embeddings.cls_token
     assert moved.mean().item() == pytest.approx(1)
@@ -96,18 +82,15 @@ def test_dropout_inside_a_foreign_encoder_is_off(folder):
     assert torch.equal(encoder(pixels).last_hidden_state, encoder(pixels).last_hidden_state)
 
 
+CLS, LAST = "embeddings.cls_token", "encoder.layer.11.output.dense.weight"
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (
-            lambda t: t.pop(named(t, "11.output.dense.weight")),
-            r"lacks layers\.11\.mlp\.fc2\.weight",
-        ),
-        (lambda t: t.update(decoder=torch.zeros(2)), "holds decoder"),
-        (
-            lambda t: t.update({named(t, "cls_token"): torch.zeros(1, 1, 3)}),
-            r"another size of embeddings\.cls_token",
-        ),
+        (lambda tensors: tensors.pop(LAST), r"layers\.11\.mlp\.fc2\.weight is missing"),
+        (lambda tensors: tensors.update(decoder=torch.zeros(2)), "decoder is .* too much"),
+        (lambda tensors: tensors.update({CLS: torch.zeros(1, 1, 3)}), "cls_token is .* size"),
     ],
 )
 def test_a_checkpoint_that_is_not_the_encoder_of_its_settings_is_refused(folder, change, said):
@@ -121,13 +104,9 @@ def test_a_checkpoint_that_is_not_the_encoder_of_its_settings_is_refused(folder,
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"num_hidden_layers": 6}, "num_hidden_layers is 6 instead of 12"),
-        ({"patch_size": 7}, "patch_size is 6 instead of 0"),
-        ({"num_attention_heads": 5}, "num_attention_heads is 4 instead of 0"),
-        ({"num_channels": 1}, "num_channels is 1"),
-        ({"model_type": "deit"}, "model_type is 'deit'"),
-        ({"hidden_act": "sigmund"}, "hidden_act"),
-        ({"patch_size": 0}, "cannot be read"),
+        ({"num_hidden_layers": 6}, "with 6 blocks"),
+        ({"patch_size": 7}, "leave 6 px"),
+        ({"model_type": "deit"}, "is of 'deit'"),
         ({"image_size": [48, 96]}, "cannot be read"),
         ({"hidden_size": "wide"}, "cannot be read"),
     ],
@@ -138,19 +117,15 @@ def test_settings_of_no_encoder_for_these_models_are_refused(folder, settings, s
         load_encoder(str(folder))
 
 
-@pytest.mark.parametrize("text", ["{", "[]", None])
-def test_settings_that_cannot_be_read_are_refused(folder, text):
-    path = folder / "config.json"
-    path.unlink() if text is None else path.write_text(text)
-    with pytest.raises(BackboneError, match=r"config\.json cannot be read"):
-        load_encoder(str(folder))
-
-
-def test_a_file_of_weights_cut_short_is_refused(folder):
+def test_files_that_are_damaged_or_missing_are_named(folder):
     path = folder / "model.safetensors"
     os.truncate(path, path.stat().st_size // 2)
     with pytest.raises(BackboneError, match=r"model\.safetensors is damaged"):
         load_encoder(str(folder))
+    for text in ("{", "[]"):
+        (folder / "config.json").write_text(text)
+        with pytest.raises(BackboneError, match=r"config\.json cannot be read"):
+            load_encoder(str(folder))
 
 
 def test_a_pickle_is_not_opened_and_an_unknown_name_says_what_there_is(folder):
@@ -165,7 +140,7 @@ def test_without_a_network_it_is_said_how_imagenet_s_weights_are_given(tmp_path,
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     for ask in (load_encoder, backbone_digest):
         with pytest.raises(AssetError, match="fetch vit-b16 --file"):
-            ask(IMAGENET, assets=tmp_path)
+            ask("google/vit-base-patch16-224", assets=tmp_path)
 
 
 def test_random_weights_follow_from_the_seed_and_have_transformers_distributions():

@@ -11,31 +11,18 @@ from transformers import ViTModel
 
 from paincore.training.backbones import BACKBONES, DEMO
 from synthpain.people import draw_people
-from synthpain.temperament import generator
-from tools.make_backbones import (
-    MOVEMENTS,
-    MOVES,
-    TARGETS,
-    Plan,
-    draw_movements,
-    make_backbone,
-    make_backbones,
-    pretraining_person,
-)
+from tools import make_backbones as making
+from tools.make_backbones import MOVEMENTS, MOVES, TARGETS, Plan
 
 NAMES = ("movement", "general")
 TINY = Plan(people=4, pictures=2, held_out=2, epochs=(1, 1), batch=4)
-
-
-def folder_of(name: str) -> Path:
-    return BACKBONES / name
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Path:
     """The tiny backbones as the script makes them, beside the cache of their pictures."""
     folder = tmp_path_factory.mktemp("made")
-    make_backbones(TINY, folder / "backbones", folder / "cache", workers=1)
+    making.make_backbones(TINY, folder / "backbones", folder / "cache", workers=1)
     return folder
 
 
@@ -47,24 +34,17 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
-@pytest.fixture(scope="module")
-def movements() -> np.ndarray:
-    """20,000 draws of all units, a column each."""
-    rng = np.random.default_rng(0)
-    return np.array([list(draw_movements(rng).values()) for _ in range(20_000)])
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_a_backbone_is_the_stated_small_vit_and_loads_whole(name):
     encoder, found = ViTModel.from_pretrained(
-        folder_of(name), add_pooling_layer=False, use_safetensors=True, output_loading_info=True
+        BACKBONES / name, add_pooling_layer=False, use_safetensors=True, output_loading_info=True
     )
     assert not any(found.values()), "no tensor is missing, extra or of another shape"
     assert {part: getattr(encoder.config, part) for part in DEMO} == DEMO
     assert {weights.dtype for weights in encoder.parameters()} == {torch.float32}
     assert all(weights.isfinite().all() for weights in encoder.parameters())
-    log = json.loads((folder_of(name) / "log.json").read_text("utf-8"))
-    weights = (folder_of(name) / "model.safetensors").read_bytes()
+    log = json.loads(((BACKBONES / name) / "log.json").read_text("utf-8"))
+    weights = ((BACKBONES / name) / "model.safetensors").read_bytes()
     assert len(weights) < 3_000_000
     assert log["sha256"] == hashlib.sha256(weights).hexdigest()
     assert log["plan"] == json.loads(json.dumps(asdict(Plan())))
@@ -72,7 +52,9 @@ def test_a_backbone_is_the_stated_small_vit_and_loads_whole(name):
     assert set(MOVEMENTS) & set(TARGETS[name]) == (set(MOVEMENTS) if name == "movement" else set())
 
 
-def test_units_move_independently_of_each_other(movements):
+def test_units_move_independently_of_each_other():
+    rng = np.random.default_rng(0)
+    movements = np.array([list(making.draw_movements(rng).values()) for _ in range(20_000)])
     moved = movements > 0
     assert moved.mean(0) == pytest.approx(MOVES, abs=0.01)
     for one, other in combinations(range(len(MOVEMENTS)), 2):
@@ -83,24 +65,20 @@ def test_units_move_independently_of_each_other(movements):
 
 
 def test_pretraining_people_are_in_no_corpus():
-    """Their generators differ from those of people.draw_people, whatever the corpus's seed."""
-    ours = [pretraining_person(number) for number in range(12)]
+    """Other textures and other shapes than those of people.draw_people."""
+    ours = [making.pretraining_person(number) for number in range(12)]
     theirs = [person for seed in (0, 1, 4) for person in draw_people(12, seed)]
     for one in ours:
         for other in theirs:
             assert one.texture_seed != other.texture_seed
             assert abs(one.neutral - other.neutral).max() > 1e-3
-    states = {str(np.random.default_rng([4, 0x9E09, i]).bit_generator.state) for i in range(800)}
-    assert not states & {
-        str(generator(4, "pretraining person", i).bit_generator.state) for i in range(800)
-    }
 
 
 @pytest.mark.parametrize("kind", NAMES)
 def test_the_same_pictures_give_the_same_weights_to_the_bit(made, kind, tmp_path, one_thread):
     """On a worker and here, whatever the state of torch's own generator, which stays as it is."""
     state = torch.get_rng_state()
-    make_backbone((kind, TINY, sorted(made.glob("cache/*/*.npz")), tmp_path))
+    making.make_backbone((kind, TINY, sorted(made.glob("cache/*/*.npz")), tmp_path))
     assert (torch.get_rng_state() == state).all()
     once, again = (at / kind / "model.safetensors" for at in (made / "backbones", tmp_path))
     assert once.read_bytes() == again.read_bytes()

@@ -57,10 +57,8 @@ def test_mixed_samples_are_mixed_as_images_before_the_first_block(store, tmp_pat
     weight = np.array([1, 0.25, 0.6], np.float32)
     with torch.inference_mode():
         states = feed.hidden(feed.read(first, second, weight))
-        a, b = (
-            feed.model.pixels(torch.from_numpy(feed.images[feed.rows[numbers]]))
-            for numbers in (first, second)
-        )
+        images = (torch.from_numpy(feed.images[feed.rows[one]]) for one in (first, second))
+        a, b = map(feed.model.pixels, images)
         proportion = torch.from_numpy(weight)[:, None, None, None]
         expected = feed.model.below(proportion * a + (1 - proportion) * b, 4)
     torch.testing.assert_close(states, expected, atol=1e-5, rtol=1e-5)
@@ -94,8 +92,7 @@ def test_room_is_claimed_first_and_a_fill_that_fails_leaves_nothing(store, tmp_p
     with pytest.raises(ZeroDivisionError):
         kept(feed, store, tmp_path)
     assert {path.suffix for path in tmp_path.iterdir()} == {".lock"}
-    size = kept(fed(store, 5), store, tmp_path).kept.nbytes
-    assert claimed[0].st_blocks * 512 >= claimed[0].st_size > size
+    assert claimed[0].st_blocks * 512 >= claimed[0].st_size > 100_000
 
 
 def test_a_disk_without_room_is_named_and_left_as_it_was(store, tmp_path):

@@ -4,14 +4,9 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import ViTConfig, ViTModel
 
+from paincore.training import vit
 from paincore.training.backbones import load_encoder
-from paincore.training.vit import (
-    ModelError,
-    PainTransformer,
-    freeze,
-    frozen_depth,
-    parameter_counts,
-)
+from paincore.training.vit import ModelError, PainTransformer, freeze
 
 PROTOCOLS = ["attention", "released"]
 
@@ -43,13 +38,6 @@ def pixels_for(model, samples=3):
 def full_logits(model, pixels):
     """What transformers' own forward pass gives, all tokens through all blocks."""
     return model.head(model.dropout(model.encoder(pixels).last_hidden_state[:, 0]))
-
-
-def vit_b16(frames=1):
-    """ViT-B/16 without its weights: sizes alone."""
-    with torch.device("meta"):
-        encoder = ViTModel(ViTConfig(), add_pooling_layer=False)
-    return PainTransformer(encoder, frames, torch.Generator())
 
 
 def trained_names(unfrozen, freezing):
@@ -132,6 +120,8 @@ def test_an_optimiser_step_moves_what_the_protocol_trains_and_nothing_else(unfro
     model = model_of(1).train()
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     freeze(model, unfrozen, freezing)
+    lowest = 12 - unfrozen if freezing == "attention" else None
+    assert vit.frozen_depth(model) == lowest  # all below it stays the same
     optimiser = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=0.1)
     cross_entropy(model(pixels_for(model)), torch.tensor([0, 1, 1])).backward()
     optimiser.step()
@@ -139,56 +129,30 @@ def test_an_optimiser_step_moves_what_the_protocol_trains_and_nothing_else(unfro
     assert moved == trained_names(unfrozen, freezing)
 
 
-def test_what_stays_the_same_lies_below_the_lowest_trained_block():
-    model = model_of(1)
-    for unfrozen in (1, 6, 12):
-        freeze(model, unfrozen, "attention")
-        assert frozen_depth(model) == 12 - unfrozen
-        freeze(model, unfrozen, "released")
-        assert frozen_depth(model) is None
-    model.requires_grad_(False)
-    assert frozen_depth(model) == 12
-
-
-def test_vit_b16_has_the_parameters_of_facts_md():
-    model = vit_b16()
-    freeze(model, 12, "attention")
-    counts = parameter_counts(model).set_index("part")
-    assert counts["trained"].to_dict() == {
-        "embeddings": 0,
-        "attention": 28_348_416,
-        "mlp": 0,
-        "layernorms": 0,
-        "head": 1_538,
-    }
+def test_vit_b16_has_the_parameters_of_facts_md_and_vivit_reads_785_tokens():
+    with torch.device("meta"):
+        single, grid = (
+            PainTransformer(ViTModel(ViTConfig(), add_pooling_layer=False), n, torch.Generator())
+            for n in (1, 4)
+        )
+    freeze(single, 12, "attention")
+    counts = vit.parameter_counts(single)
+    trained = {"embeddings": 0, "attention": 28_348_416, "mlp": 0, "layernorms": 0, "head": 1_538}
+    assert counts["trained"].to_dict() == trained
     # The 12 blocks: the encoder without embeddings and without its final LayerNorm of 2 x 768.
     blocks = counts.drop(["embeddings", "head"]).to_numpy().sum() - 2 * 768
     assert blocks == 85_054_464
-    freeze(model, 12, "released")
-    counts = parameter_counts(model)
-    assert counts["frozen"].sum() == 35_407_872
-    assert counts["trained"].sum() == 50_392_322
-
-
-def test_vivit_b16_reads_785_tokens_of_448_pixels():
-    single, grid = vit_b16(), vit_b16(4)
-    assert grid.encoder.embeddings.position_embeddings.shape == (1, 785, 768)
-    assert grid.image_size == 224
+    for model in (single, grid):
+        freeze(model, 12, "released")
+    assert vit.parameter_counts(single).sum().tolist() == [50_392_322, 35_407_872]
+    more = (vit.parameter_counts(grid) != vit.parameter_counts(single)).any(axis=1)
+    assert more[more].index.tolist() == ["embeddings"]
     pixels = torch.empty(1, 3, 448, 448, device="meta")
     assert grid.below(pixels, 1).shape == (1, 785, 768)
     assert grid(pixels).shape == (1, 2)
-    more = (parameter_counts(grid) == parameter_counts(single)).all(axis=1)
-    assert parameter_counts(grid)["part"][~more].tolist() == ["embeddings"]
 
 
-def test_what_a_model_cannot_have_is_refused(model):
-    for unfrozen in (0, 13):
-        with pytest.raises(ModelError, match=f"unfrozen_layers is {unfrozen}; .* choose 1 to 12"):
-            freeze(model, unfrozen, "attention")
-    with pytest.raises(ModelError, match="'attention' or 'released'"):
-        freeze(model, 12, "all")
-    with pytest.raises(ModelError, match="not 3"):
-        model_of(3)
+def test_frames_of_another_shape_or_type_are_refused(model):
     frames = frames_for(model)
     for wrong in (frames.float(), frames[:, :, :-8], frames[:, :0]):
         with pytest.raises(ModelError, match=rf"takes torch.uint8 \(B, {model.frames}, 48, 48, 3"):
