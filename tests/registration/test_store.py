@@ -69,7 +69,7 @@ def same_bytes(one: Path, other: Path) -> bool:
 def folder(tmp_path):
     """A store of five frames of 4x4 pixels, the third without a face."""
     rng = np.random.default_rng(0)
-    stores.reserve_images(tmp_path, 5, 4)
+    stores.reserve_array(tmp_path / stores.IMAGES, (5, 4, 4, 3), np.uint8)
     stores.write_images(tmp_path, 3, rng.integers(0, 256, (2, 4, 4, 3), np.uint8))
     stores.write_images(tmp_path, 0, rng.integers(0, 256, (2, 4, 4, 3), np.uint8))
     states = ["ok", "ok", "no_face", "ok", "ok"]
@@ -119,7 +119,7 @@ def test_of_two_faces_the_larger_is_stored_and_both_are_counted(small_store):
     frames = small_store.frames.set_index("image")
     assert frames.loc["two_faces.png", "faces"] == 2
     assert frames.loc["face000.png", "faces"] == 1
-    counts = stores.states_table(small_store.frames).set_index("state")["frames"]
+    counts = stores.states_table(small_store.frames).set_index("state")["count"]
     assert counts["ok"] == FRAMES - 1 - sum(state != "ok" for state in BAD.values())
     assert counts["undecodable"] == 3
 
@@ -154,7 +154,7 @@ def test_killed_in_the_middle_it_goes_on_to_the_same_bytes(
     assert not list(tmp_path.glob("stores/*.partial"))
 
 
-@pytest.mark.parametrize("step", ["reserve_images", "connect", "write_store"])
+@pytest.mark.parametrize("step", ["reserve_array", "connect", "write_store"])
 def test_killed_at_a_moment_too_short_to_hit_from_outside_it_still_ends_whole(
     small_corpus, tmp_path, monkeypatch, step
 ):
@@ -234,7 +234,7 @@ def test_the_paper_profile_stops_for_want_of_weights_and_says_what_to_do(
     monkeypatch.setattr("paincore.registration.backends.ASSETS", tmp_path / "assets")
     corpus = open_corpus("unbc", miniature.root, results=tmp_path / "index")
     with pytest.raises(PaincoreError, match=r"github\.com/yfeng95/PRNet"):
-        stores.registered(corpus, profile="paper", results=tmp_path / "results")
+        stores.registered(corpus, "prnet", results=tmp_path / "results")
     assert not (tmp_path / "results").exists()
 
 
@@ -244,6 +244,6 @@ def test_a_whole_prnet_store_is_opened_without_prnet_s_weights(miniature, tmp_pa
     key = stores.store_fingerprint(corpus, "prnet", 16)
     folder = tmp_path / "stores" / f"unbc-prnet-{key[:12]}"
     folder.mkdir(parents=True)
-    stores.reserve_images(folder, len(corpus.frames), 16)
+    stores.reserve_array(folder / stores.IMAGES, (len(corpus.frames), 16, 16, 3), np.uint8)
     stores.write_store(folder, corpus.frames, {"size": 16, "backend": "prnet", "fingerprint": key})
     assert stores.registered(corpus, "prnet", tmp_path, size=16).folder == folder
