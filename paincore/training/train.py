@@ -75,11 +75,7 @@ def train_task(task: Task, results: Path, keep_weights: bool, show_progress: boo
 def _train(task: Task, folder: Path, cache: Path, keep_weights: bool, show_progress: bool) -> Run:
     clock = [time.time()]
     samples, model = sampling.fold_samples(task), build_model(task)
-    if task.device.type == "cuda":
-        model.cls = torch.compile(model.cls)
-    images, depth = images_at(task.store, model.image_size, cache), vit.frozen_depth(model)
-    feed = Feed(model, images, samples.rows, depth, task.configuration.precision)
-    feed.kept = keep_states(feed, task.store, task.rests_on["backbone"], task.device, cache)
+    feed = feed_of(task, model, samples, cache)
     before = _trained(model)
     clock.append(time.time())
     order = sampling.training_order(task, samples)
@@ -122,6 +118,16 @@ def _frozen_model(config: Configuration, seed: int, generator: torch.Generator) 
     model = PainTransformer(encoder, CLIP_LENGTH[config.model], generator)
     vit.freeze(model, config.unfrozen_layers, config.rules.freezing)
     return model
+
+
+def feed_of(task: Task, model: PainTransformer, samples: FoldSamples, cache: Path) -> Feed:
+    """What feeds a model with the samples of a fold; on a GPU the model's top is compiled."""
+    if task.device.type == "cuda":
+        model.cls = torch.compile(model.cls)
+    images, depth = images_at(task.store, model.image_size, cache), vit.frozen_depth(model)
+    feed = Feed(model, images, samples.rows, depth, task.configuration.precision)
+    feed.kept = keep_states(feed, task.store, task.rests_on["backbone"], task.device, cache)
+    return feed
 
 
 def optimise(
