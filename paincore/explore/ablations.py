@@ -19,6 +19,7 @@ from paincore.statistics.scores import called_pain, score
 from paincore.style import PAIN, PAPER, THIS, new_figure, number, styled
 
 CURVE_COLOURS = (THIS, PAIN, "#009E73", "#CC79A7", "#E69F00")
+SCORES = ("F1", "precision", "recall")
 LOOKS = cycler(ls=("-", "--", ":", "-.")) * cycler(color=CURVE_COLOURS)
 
 
@@ -45,13 +46,6 @@ def thresholds_from_other_folds(predictions: pd.DataFrame) -> pd.Series:
     folds = pd.Index(np.unique(predictions["fold"]), name="fold")
     others = [at_all_thresholds(predictions[predictions["fold"] != fold]) for fold in folds]
     return pd.Series([table["F1"][::-1].idxmax() for table in others], folds)
-
-
-def threshold_text(predictions: pd.DataFrame, threshold: float) -> str:
-    """F1, precision and recall at a threshold, all folds pooled."""
-    found = score(predictions["pain"], predictions["probability"], threshold)
-    f1, precision, recall = (number(found[name]) for name in ("f1", "precision", "recall"))
-    return f"threshold {threshold:.2f}: F1 {f1}, precision {precision}, recall {recall}"
 
 
 @styled
@@ -112,7 +106,10 @@ def explore_ablations(corpus: Corpus, ablations: dict[str, Ablation]) -> Explore
         if not titles:
             raise PaincoreError("no configuration is chosen: choose one of the list, or several")
         chosen = {title: tables[title] for title in titles}
-        text = f"{titles[0]}, {threshold_text(tables[titles[0]], threshold)}"
+        first = tables[titles[0]]
+        found = score(first["pain"], first["probability"], threshold)
+        scores = ", ".join(f"{name} {number(found[name.lower()])}" for name in SCORES)
+        text = f"{titles[0]}, threshold {threshold:.2f}: {scores}"
         return Shown(text, partial(threshold_figure, corpus, chosen, threshold))
 
     return Explorer(controls, show)

@@ -57,8 +57,7 @@ def course_figure(
         axes = figure.add_subplot(grid[row, 1])
         axes.plot(over_time, ".-", color=PAIN if name == "PSPI" else THIS, lw=1.3, ms=3)
         axes.axvline(now, color="black", lw=1)
-        top = max(4, 1.1 * over_time.max()) if name == "PSPI" else 1
-        axes.set(ylabel=name, ylim=(0, top))
+        axes.set(ylabel=name, ylim=(0, max(4, 1.1 * over_time.max()) if name == "PSPI" else 1))
     axes.set_xlabel(course.index.name)
     return figure
 

@@ -145,8 +145,7 @@ def registration_findings(
 
     Intervals are those of Student's t over people, of each person's mean.
     """
-    frames, usable = store.frames, int(store.usable.sum())
-    count = Finding("frames registered", f"{usable:,} of {len(frames):,}", "")
+    count = Finding("frames registered", f"{store.usable.sum():,} of {len(store.frames):,}", "")
     errors = sample.errors.set_index("subject")
     rows = [("landmark error without the jaw (% of the face's size)", errors["error"], False)]
     if corpus.truth is not None:

@@ -73,7 +73,7 @@ class FrameStore:
         """The rows of `frames` that hold a face. Raises StoreError if none does."""
         if not self.usable.any():
             first = self.frames["problem"].iloc[0]
-            raise StoreError(f"{self.folder} holds no face. The first frame: {first}.")
+            raise StoreError(f"{self.folder} holds no face; {first}. See `paincore register`.")
         return self.frames[self.usable]
 
 

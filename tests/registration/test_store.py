@@ -161,7 +161,7 @@ def test_killed_at_a_moment_too_short_to_hit_from_outside_it_still_ends_whole(
     class Killed(BaseException):
         pass
 
-    def die(*_):
+    def die(*_, **__):
         raise Killed
 
     frames = small_corpus.frames[len(BAD) : len(BAD) + stores.SHARD_FRAMES + 2]
