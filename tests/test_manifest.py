@@ -100,13 +100,6 @@ def test_a_mistake_in_the_manifest_is_named(tmp_path, line, changed, sentence):
     assert sentence in str(error.value)
 
 
-def test_an_unknown_name_is_answered_with_those_there_are(assets):
-    with pytest.raises(ManifestError, match="no data set 'unbk'; it has synthetic, unbc"):
-        dataset_named("unbk")
-    with pytest.raises(ManifestError, match="no asset 'landmark'; it has head, landmarker"):
-        fetch("landmark", assets=assets)
-
-
 # The sources of an asset
 
 

@@ -1,4 +1,3 @@
-import os
 import re
 import shutil
 from pathlib import Path
@@ -220,12 +219,3 @@ def test_reading_changes_nothing_in_the_corpus_folder(miniature):
     before = contents()
     read(miniature)
     assert contents() == before
-
-
-def test_the_stamp_changes_with_any_file_of_the_corpus_and_with_nothing_else(miniature):
-    stamps = [list_corpus(miniature.root).stamp, list_corpus(miniature.root).stamp]
-    assert stamps[0] == stamps[1]
-    for path in (miniature.pspi(1), miniature.landmarks(1), miniature.rating("SEN")):
-        os.utime(path, ns=(0, 0))
-        stamps.append(list_corpus(miniature.root).stamp)
-    assert len({*stamps}) == 4

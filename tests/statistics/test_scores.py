@@ -36,11 +36,6 @@ def test_scores_are_those_of_scikit_learn(frames):
         assert found["precision"] == pytest.approx(metrics.precision_score(pain, said))
 
 
-def test_a_probability_of_exactly_one_half_is_no_pain():
-    assert score([True, False], [0.5, 0.5])["fn"] == 1
-    assert score([True, False], [np.nextafter(0.5, 1), 0.5])["tp"] == 1
-
-
 def test_a_subject_of_one_class_has_a_rate_but_no_f1_or_auc():
     painless = score([False] * 4, [0.1, 0.6, 0.2, 0.3])
     painful = score([True] * 4, [0.1, 0.6, 0.2, 0.3])
@@ -48,11 +43,6 @@ def test_a_subject_of_one_class_has_a_rate_but_no_f1_or_auc():
     assert math.isnan(painless["recall"]) and math.isnan(painful["false_positive_rate"])
     for name in ("f1", "auc", "average_precision", "precision", "calibration_slope"):
         assert math.isnan(painless[name]) and math.isnan(painful[name]), name
-
-
-def test_f1_is_0_where_pain_is_there_and_none_is_predicted():
-    scores = score([True, False, False], [0.4, 0.1, 0.2])
-    assert scores["f1"] == 0 and math.isnan(scores["precision"]) and scores["auc"] == 1
 
 
 def newton(design, pain, offset, steps=50):
@@ -73,14 +63,6 @@ def test_calibration_agrees_with_newton_iterations(seed):
     slope, intercept = calibration(pain, expit(x))
     assert slope == pytest.approx(newton(np.column_stack([ones, x]), pain, 0.0)[1], rel=1e-5)
     assert intercept == pytest.approx(newton(ones, pain, x)[0], rel=1e-8)
-
-
-def test_true_probabilities_are_calibrated_and_doubled_logits_have_a_slope_of_one_half():
-    rng = np.random.default_rng(0)
-    x = rng.normal(-1, 1.5, 100_000)
-    pain = rng.random(len(x)) < expit(x)
-    assert calibration(pain, expit(x)) == pytest.approx((1, 0), abs=0.03)
-    assert calibration(pain, expit(2 * x))[0] == pytest.approx(0.5, abs=0.02)
 
 
 @pytest.mark.parametrize(

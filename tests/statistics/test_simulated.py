@@ -114,19 +114,3 @@ def test_a_clear_winner_is_chosen_always_and_nothing_is_taken_off_its_score():
         assert one.chosen == "c13" and one.shares["c13"] > 0.99
         assert one.difference == pytest.approx(0, abs=0.003)
         assert one.low <= 0 <= one.high
-
-
-def test_f1_averaged_over_those_left_out_would_be_too_low_without_any_choice():
-    """Why hits are averaged by person: here one model alone is scored, so nothing is chosen."""
-    rng = np.random.default_rng(0)
-    lower = []
-    resamples = boot.resample_subjects(*people(rng, [WEAKER]), count=500)
-    left_out = (resamples == 0).astype(float)
-    for _ in range(100):
-        (model,) = people(rng, [WEAKER])
-        averaged = np.nanmean(boot.bootstrap(model, left_out, "f1"))
-        lower.append(boot.pooled_value(model, "f1") - averaged)
-        assert optimism({"c0": model}, resamples).corrected == pytest.approx(
-            boot.pooled_value(model, "f1")
-        )
-    assert 0.004 < np.mean(lower) < 0.02

@@ -89,11 +89,3 @@ def test_the_light_dial_at_its_end_tells_pain_sessions_by_their_light():
         lights[bool(session["felt_pain"].any())] |= set(session["light_yaw"].iloc[[0, -1]])
     assert len(lights[True]) == len(lights[False]) == 1
     assert lights[True] != lights[False]
-
-
-def test_the_pose_dial_makes_heads_turn_with_pain():
-    def correlation(dials):
-        behaviour = simulate(EXPRESSIVE, LONG, True, KEY, dials)
-        return behaviour["pain"].corr(behaviour["yaw"])
-
-    assert abs(correlation(Dials())) < 0.2 < 0.5 < correlation(Dials(pain_pose=40))

@@ -5,8 +5,6 @@ import pytest
 from synthpain.head import View, landmarks66, project
 from synthpain.people import draw_people, face_vertices
 from synthpain.render import Renderer
-from synthpain.shading import PLANE_LEFT, PLANE_SCALE, PLANE_TOP
-from synthpain.skin import CREASES, wrinkle_heights
 
 
 @pytest.fixture(scope="module")
@@ -51,32 +49,6 @@ def test_every_action_unit_shows(renderer, au):
     moved = picture(renderer, **{f"au{au}": 5.0}).astype(float)
     change = cv2.GaussianBlur(abs(moved - still).max(2), (0, 0), 2)  # the noise is the same draw
     assert np.sort(change.ravel())[-200:].mean() > 12
-
-
-FOLDS = [
-    (4, (7.30, 7.60), (-0.12, 0.12)),
-    (6, (7.05, 7.20), (0.15, 0.50)),
-    (9, (7.15, 7.30), (-0.12, 0.12)),
-]
-
-
-@pytest.mark.parametrize(("au", "rows", "columns"), FOLDS)
-def test_wrinkles_change_the_shading_where_they_fold(renderer, au, rows, columns):
-    """The paint alone, without any movement of the mesh."""
-    folded = renderer.skin.relief_at({f"au{au}": 5.0}) - renderer.skin.relief_at({})
-    top, bottom = (int((PLANE_TOP - y) * PLANE_SCALE) for y in rows[::-1])
-    left, right = (int((x - PLANE_LEFT) * PLANE_SCALE) for x in columns)
-    inside = abs(folded[top:bottom, left:right, :2]).max(2)
-    assert np.percentile(inside, 90) > 0.25  # a slope of a quarter: 14 degrees of tilt
-    assert abs(folded[2 * PLANE_SCALE :, :, :2]).max() < 0.02  # the chin stays smooth
-
-
-def test_wrinkles_are_symmetrical_and_grow_with_intensity(renderer):
-    for au in CREASES:
-        height = wrinkle_heights()[au]
-        assert np.allclose(height[:, 1:], height[:, :0:-1], atol=2e-3)
-    slopes = [abs(renderer.skin.relief_at({"au4": i})[..., 0]).sum() for i in range(6)]
-    assert slopes == sorted(slopes)
 
 
 def test_light_from_the_left_brightens_the_left_half(renderer):

@@ -131,11 +131,6 @@ def test_a_failed_run_is_reported_with_its_traceback_and_stops_no_other(
         one.train_all(store, [PLAIN, bad], folds[:1])
 
 
-def test_what_is_there_is_opened_and_needs_no_worker(swept, reference, address, tmp_path):
-    swept(tmp_path, address, [PLAIN])
-    assert swept(tmp_path, NOBODY, [PLAIN]) == (reference[0][:3], [])
-
-
 def test_small_models_are_kept_and_what_was_trained_without_is_trained_again(
     store, folds, address, tmp_path
 ):
@@ -315,12 +310,6 @@ def test_a_worker_trains_on_the_store_and_threshold_that_were_opened(folds, stor
     assert job.task.rests_on == job.rests_on
     np.testing.assert_array_equal(job.task.store.frames["pain"], store.frames["pain"])
     assert len(sent) < 20_000
-
-
-def test_a_disk_that_is_full_stops_the_sweep(store, folds, tmp_path):
-    (tmp_path / "runs").touch()
-    with pytest.raises(FileError, match="cannot be written"):
-        train_on_worker(job_of(store, folds[0], tmp_path))
 
 
 def test_what_cannot_run_is_stated_before_anything_is_trained(store, folds, tmp_path):
