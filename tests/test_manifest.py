@@ -71,6 +71,7 @@ def test_the_manifest_expects_of_unbc_what_the_paper_and_the_data_set_say():
     assert sum(subject.sequences for subject in subjects) == expected.sequences
     for counts in ([subject.frames for subject in subjects], frames.values()):
         assert sum(counts) == expected.frames == paper.UNBC_FRAMES
+    assert sum(paper.PSPI_SHARES.values()) == pytest.approx(100)
     for values in ("0", "1-2"):
         assert round(100 * frames[values] / expected.frames, 1) == paper.PSPI_SHARES[values]
 

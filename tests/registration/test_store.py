@@ -14,32 +14,24 @@ from paincore.data.corpus import open_corpus
 from paincore.files import FileError
 from paincore.registration import store as stores
 from paincore.registration.backends import BACKENDS
-from tests.helpers.workers import processes, scheduler_and_workers
-from tests.registration.conftest import BAD, FRAMES
+from tests.helpers.workers import calling, processes, scheduler_and_workers
+from tests.registration.conftest import BAD, FRAMES, as_corpus
 
-REGISTER = """
-import sys
-from pathlib import Path
-import pandas as pd
-from paincore.registration.store import registered
-from tests.registration.conftest import as_corpus
-if __name__ == "__main__":
-    root, table, results, scheduler = sys.argv[1:]
+
+def register(root: str, table: str, results: str, scheduler: str) -> None:
     corpus = as_corpus(Path(root), pd.read_parquet(table))
-    registered(corpus, results=results, size=64, workers=2, scheduler=scheduler or None)
-"""
+    stores.registered(corpus, results=results, size=64, workers=2, scheduler=scheduler or None)
 
 
 @pytest.fixture
 def start_registration(small_corpus, tmp_path):
     """Register the small corpus into a results folder, in a process that is killed at the end."""
-    script, table = tmp_path / "register_corpus.py", tmp_path / "table.parquet"
-    script.write_text(f"import sys\nsys.path.insert(0, {str(Path.cwd())!r})\n{REGISTER}")
+    table = tmp_path / "table.parquet"
     small_corpus.frames.to_parquet(table)
     with ExitStack() as stack:
 
         def start(results, scheduler=""):
-            command = [script, small_corpus.root, table, results, scheduler]
+            command = calling(register, small_corpus.root, table, results, scheduler)
             return stack.enter_context(processes(command))[0]
 
         yield start

@@ -1,7 +1,3 @@
-import os
-import signal
-import subprocess
-import sys
 import time
 
 import cv2
@@ -12,6 +8,7 @@ from filelock import FileLock
 
 from paincore.data import unbc
 from synthpain import SynthesisError, corpus
+from tests.helpers.workers import calling, processes
 
 TINY = {"frames": 60, "subjects": 3, "width": 48, "height": 36, "progress": False}
 
@@ -67,18 +64,16 @@ def test_pictures_are_black_only_where_the_truth_says_and_landmarks_lie_about_th
     assert (abs(points.mean(1) / (TINY["width"], TINY["height"]) - 0.5) < 0.35).all()
 
 
+def synthesize_alone(out: str) -> None:
+    corpus.synthesize(out, workers=1, **TINY)
+
+
 def test_two_workers_finish_what_a_killed_one_began_with_the_same_bytes(made, tmp_path):
     out = tmp_path / "killed"
-    program = (
-        "from synthpain.corpus import synthesize\n"
-        f"if __name__ == '__main__': synthesize({str(out)!r}, workers=1, **{TINY})\n"
-    )
-    process = subprocess.Popen([sys.executable, "-c", program])
-    while not (done := list(tmp_path.glob("killed.partial-*/Images/*/*"))):
-        assert process.poll() is None
-        time.sleep(0.002)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    with processes(calling(synthesize_alone, out)) as (process,):
+        while not (done := list(tmp_path.glob("killed.partial-*/Images/*/*"))):
+            assert process.poll() is None
+            time.sleep(0.002)
     assert not out.exists()
     kept = {path.name: path.stat().st_mtime_ns for path in done}
     corpus.synthesize(out, workers=2, **TINY)

@@ -1,8 +1,6 @@
 import json
 import math
 import shutil
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from paincore.files import FileError
 from paincore.training.configuration import configure
 from paincore.training.runs import CONFIG_FILE, Run, RunError, open_run, read_runs, write_run
 from tests.helpers.trainable import TABLES, simulate
+from tests.helpers.workers import calling, processes
 
 WITH_WEIGHTS = {"head.bias": torch.zeros(2)}
 
@@ -137,23 +136,15 @@ def test_all_runs_are_read_and_what_is_none_has_a_sentence_and_stays(tmp_path):
     assert sorted(folder.rglob("*")) == before
 
 
-READER = """
-import sys
-from pathlib import Path
-from paincore.training.runs import read_runs
-from tests.helpers.trainable import simulate
-results, first = Path(sys.argv[1]), int(sys.argv[2])
-for number in range(first, first + 30):
-    simulate(results, 1, first=number)
-    assert len(read_runs(results)[0]) >= number - first + 1
-"""
+def write_and_read(results: str, first: str) -> None:
+    for number in range(30):
+        simulate(Path(results), 1, first=int(first) + number)
+        assert len(read_runs(Path(results))[0]) > number
 
 
 def test_two_processes_may_write_and_read_runs_at_once(tmp_path):
-    command = [sys.executable, "-c", READER, tmp_path]
-    root = Path(__file__).parents[2]
-    started = [subprocess.Popen([*command, first], cwd=root) for first in ("0", "30")]
-    assert [process.wait(timeout=300) for process in started] == [0, 0]
+    with processes(*(calling(write_and_read, tmp_path, first) for first in (0, 30))) as started:
+        assert [process.wait(timeout=300) for process in started] == [0, 0]
     runs, left_out = read_runs(tmp_path)
     assert (len(runs), left_out) == (60, [])
     assert {path.name for path in tmp_path.iterdir()} == {"runs", ".runs.lock"}
