@@ -11,7 +11,7 @@ from paincore.data import figures
 from paincore.data.corpus import Corpus, open_corpus
 from paincore.explore import players
 from paincore.manifest import dataset_named
-from tests.helpers.drawn import assert_on_canvas, texts
+from tests.helpers.drawn import assert_drawn_for, texts
 from tests.helpers.miniature import Miniature
 
 GREY = np.full((80, 80, 3), 128, np.uint8)
@@ -38,14 +38,11 @@ def synthetic(restricted: Corpus) -> Corpus:
 def test_a_figure_fits_its_canvas_names_its_axes_and_says_what_is_synthetic(
     draw, synthetic, restricted
 ):
-    figure = draw(synthetic)
-    assert_on_canvas(figure)
-    shown = [axes for axes in figure.axes if axes.axison]
-    assert all(axes.get_ylabel() for axes in shown if not axes.images)
-    assert "synthetic corpus" in texts(figure)
-    licensed = texts(draw(restricted))
-    assert "synthetic corpus" not in licensed
-    assert ("This corpus does not say" in licensed) == (draw in NEED_TRUTH)
+    figure, licensed = draw(synthetic), draw(restricted)
+    assert_drawn_for(synthetic, figure)
+    assert_drawn_for(restricted, licensed)
+    assert all(axes.get_ylabel() for axes in figure.axes if axes.axison and not axes.images)
+    assert ("This corpus does not say" in texts(licensed)) == (draw in NEED_TRUTH)
 
 
 @pytest.mark.parametrize("draw", WITH_FACES)
