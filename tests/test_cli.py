@@ -1,5 +1,4 @@
 import shutil
-import subprocess
 import sys
 from functools import partial
 from unittest.mock import Mock
@@ -164,14 +163,3 @@ def test_a_sweep_with_a_failed_run_ends_with_status_1_and_names_it(sweep, monkey
     assert asked == [(["published"], ["vivit"], "paper", 3)]
     assert status == 1
     assert "the loss is nan" in out
-
-
-def test_a_sweep_of_no_model_is_refused(sweep):
-    status, _, err = sweep("--model", "vitt")
-    assert status == 1 and "model='vitt'" in err
-
-
-def test_the_module_is_the_command_line_too():
-    command = [sys.executable, "-m", "paincore", "--help"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "book" in done.stdout and "export-results" in done.stdout

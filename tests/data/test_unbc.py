@@ -209,13 +209,3 @@ def test_landmarks_that_cannot_be_read_are_refused_by_name(miniature):
 
 
 # What reading leaves behind
-
-
-def test_reading_changes_nothing_in_the_corpus_folder(miniature):
-    def contents() -> list[tuple]:
-        paths = sorted(path for path in miniature.root.rglob("*") if path.is_file())
-        return [(path, path.stat().st_mtime_ns, path.read_bytes()) for path in paths]
-
-    before = contents()
-    read(miniature)
-    assert contents() == before

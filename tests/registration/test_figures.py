@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from paincore.manifest import dataset_named
-from paincore.registration import accuracy, backends, figures
+from paincore.registration import accuracy, figures
 from tests.helpers.drawn import assert_drawn_for, is_sentence, texts
 
 
@@ -76,13 +76,6 @@ def test_a_face_that_is_not_found_leaves_its_place_empty(drawn_corpus, drawn_sto
     sample = accuracy.inspect(drawn_corpus, drawn_store, blind)
     assert sample.count == 0 and not sample.mean_view.any()
     assert "no\nface" in texts(figures.same_patches(drawn_corpus, drawn_store, blind, sample))
-
-
-def test_a_backend_without_its_weights_says_how_to_give_them(monkeypatch, tmp_path):
-    monkeypatch.setattr(backends, "ASSETS", tmp_path)
-    here = backends.backends_here()
-    assert [name for name, found in here.items() if isinstance(found, str)] == ["prnet"]
-    assert "github.com/yfeng95/PRNet" in here["prnet"]
 
 
 # Which frames are shown

@@ -18,13 +18,6 @@ def posed_canonical(landmarker, yaw=0.0, pitch=0.0, roll=0.0, scale=12.0):
     return FaceMesh((points * [1, -1, 1] + [160, 120, 0]).astype(np.float32), score=1.0)
 
 
-@given(ANGLE, ANGLE, ANGLE)
-def test_head_angles_invert_the_rotation(yaw, pitch, roll):
-    assert np.allclose(
-        frontal.head_angles(rotation(yaw, pitch, roll)), (yaw, pitch, roll), atol=1e-8
-    )
-
-
 @given(st.integers(0, 1000), ANGLE, st.floats(0.1, 30))
 def test_the_similarity_that_was_applied_is_found(seed, yaw, size):
     rng = np.random.default_rng(seed)

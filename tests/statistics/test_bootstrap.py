@@ -125,14 +125,6 @@ def test_a_difference_is_paired_and_turns_with_its_sides():
     np.testing.assert_allclose([six.low, six.high], np.quantile(values, [0.05 / 12, 1 - 0.05 / 12]))
 
 
-def test_always_pain_has_the_f1_of_the_proportion_of_pain():
-    table = predictions()
-    proportion = table["pain"].mean()
-    scores = pooled_scores(boot.always_pain(table))
-    assert scores["f1"] == pytest.approx(2 * proportion / (1 + proportion))
-    assert scores["auc"] == 0.5
-
-
 def test_the_corrected_t_is_the_formula_of_nadeau_and_bengio():
     values = np.array([0.02, 0.04, 0.06, 0.08, 0.10])
     found, plain = corrected_t(values), stats.ttest_1samp(values, 0)
