@@ -128,14 +128,6 @@ def test_labels_that_cannot_be_read_leave_unknowns_and_not_zeros(miniature):
     assert without_facs["pain"]
 
 
-def test_a_sequence_label_that_cannot_be_read_is_reported_and_unknown(miniature):
-    miniature.rating("VAS").write_text("3 4")
-    frames, problems, _ = read_frames(list_corpus(miniature.root))
-    assert len(problems) == 1
-    assert "VAS/042-ll042/ll042t1aaaff.txt cannot be used: 2 values" in problems[0]
-    assert frames.loc[frames["sequence"] == SEQUENCE, "vas"].isna().all()
-
-
 def test_a_file_that_the_system_refuses_to_read_is_set_aside(miniature):
     listing = list_corpus(miniature.root)
     miniature.pspi(2).unlink()
@@ -200,12 +192,6 @@ def test_a_corpus_that_cannot_be_read_is_refused_by_name(miniature, damage, sent
     with pytest.raises(CorpusError, match=re.escape(str(miniature.root))) as error:
         list_corpus(miniature.root)
     assert sentence in str(error.value)
-
-
-def test_landmarks_that_cannot_be_read_are_refused_by_name(miniature):
-    miniature.landmarks(1).write_text("1 2\n")
-    with pytest.raises(CorpusError, match=r"001_aam.txt: 1 rows of x and y"):
-        read_landmarks(miniature.root, row(miniature, 1)["landmarks"])
 
 
 # What reading leaves behind

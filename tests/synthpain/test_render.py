@@ -16,12 +16,6 @@ def picture(renderer, view=None, **aus):
     return renderer.render(aus, view or View(), np.random.default_rng(0))
 
 
-def test_a_picture_is_the_same_to_the_byte_from_a_new_renderer(renderer):
-    again = Renderer(renderer.person)
-    view = View(yaw=12, pitch=-4)
-    assert np.array_equal(picture(renderer, view, au4=3.0), picture(again, view, au4=3.0))
-
-
 def test_a_picture_has_the_asked_size_and_a_head_before_the_room(renderer):
     image = picture(renderer, View(width=200, height=160))
     assert image.shape == (160, 200, 3) and image.dtype == np.uint8

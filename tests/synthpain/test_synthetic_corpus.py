@@ -6,8 +6,12 @@ import pandas as pd
 import pytest
 from filelock import FileLock
 
+from paincore import paper
 from paincore.data import unbc
+from paincore.data.tables import percent_by_pspi
 from synthpain import SynthesisError, corpus
+from synthpain.behaviour import ALL_OFF
+from synthpain.plan import plan_sequences
 from tests.helpers.workers import calling, processes
 
 TINY = {"frames": 60, "subjects": 3, "width": 48, "height": 36, "progress": False}
@@ -49,6 +53,15 @@ def test_labels_agree_with_facs_and_the_truth_and_keep_to_their_scales(frames, t
         assert frames[f"au{au}"].equals(truth[f"coded_au{au}"])
     for scale, most in (("vas", 10), ("sen", 15), ("aff", 15), ("opr", 5)):
         assert frames[scale].between(0, most).all()
+
+
+@pytest.mark.parametrize("count", [2000, 10000])
+def test_shares_of_pspi_are_close_to_those_of_unbc(count):
+    settings = corpus.Settings(count, 25, seed=0, width=320, height=240, dials=ALL_OFF)
+    plan = plan_sequences(count, settings.subjects, settings.seed)
+    truth = pd.concat(corpus.sequence_truth(sequence, settings) for sequence in plan)
+    shares = percent_by_pspi(truth.rename(columns={"coded_pspi": "pspi"}))
+    assert (shares - pd.Series(paper.PSPI_SHARES)).abs().max() < 1.5
 
 
 def test_pictures_are_black_only_where_the_truth_says_and_landmarks_lie_about_them(

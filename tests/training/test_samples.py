@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from paincore.training import samples
 from paincore.training.configuration import configure
-from paincore.training.samples import REASONS, Task, TrainingError, balanced_sample, mix
+from paincore.training.samples import Task, TrainingError, balanced_sample, mix
 from tests.helpers.trainable import fold_of, write_store_with_a_signal
 
 
@@ -58,14 +58,6 @@ def test_samples_are_those_that_a_loop_over_sequences_finds(corpus, model, strid
     else:
         with pytest.raises(TrainingError, match="no sample for"):
             samples.sample_rows(frames, usable, model, stride)
-
-
-def test_every_frame_that_ends_no_clip_has_its_reason():
-    numbers = [("a1", n) for n in (*range(1, 10), 11, *range(12, 15))]
-    usable = np.arange(13) != 5
-    against = samples.reasons_against(table(numbers, [False] * 12 + [None]), usable, "vivit")
-    counts = [int((against == reason).sum()) for reason in REASONS]
-    assert counts == [1, 1, 6, 3, 0]
 
 
 def test_half_of_a_balanced_sample_is_pain_and_each_frame_of_a_class_is_as_likely():

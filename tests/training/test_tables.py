@@ -30,6 +30,7 @@ def counts(**settings) -> pd.DataFrame:
 
 def test_what_the_models_hold_is_what_is_known_of_vit_b16():
     assert counts().loc["attention", "ViT here"] == "199,680 trained"
+    assert counts().loc["attention", "ViT on ViT-B/16"] == "28,348,416 trained"
     released = counts(protocol="released")["ViT on ViT-B/16"]
     assert released["all"] == "50,392,322 trained, 35,407,872 frozen"
     assert released[["image", "tokens"]].tolist() == ["224 x 224 px", "197"]
