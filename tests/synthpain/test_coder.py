@@ -38,11 +38,6 @@ def test_an_error_lasts_as_long_as_its_event(seed, intensity, noise):
     assert not coded[:19].any() and not coded[41:].any()
 
 
-def test_stirring_below_what_a_coder_sees_is_never_coded():
-    rng = np.random.default_rng(0)
-    assert not code_intensity(np.full(1000, 0.5), rng, label_noise=3.0).any()
-
-
 def test_coded_intensities_follow_the_true_ones_and_pspi_is_that_of_the_coded():
     coded = code(BEHAVIOUR, (3, 0, 0))
     for au in (4, 6, 7, 12, 25):

@@ -43,11 +43,3 @@ def test_every_action_unit_shows(renderer, au):
     moved = picture(renderer, **{f"au{au}": 5.0}).astype(float)
     change = cv2.GaussianBlur(abs(moved - still).max(2), (0, 0), 2)  # the noise is the same draw
     assert np.sort(change.ravel())[-200:].mean() > 12
-
-
-def test_light_from_the_left_brightens_the_left_half(renderer):
-    left = picture(renderer, View(light_yaw=-60, light_strength=0.9)).astype(float)
-    right = picture(renderer, View(light_yaw=60, light_strength=0.9)).astype(float)
-    face = slice(90, 180), slice(110, 210)
-    balance = [np.diff([h.mean() for h in np.split(i[face], 2, axis=1)])[0] for i in (left, right)]
-    assert balance[0] < -10 and balance[1] > 10

@@ -4,9 +4,9 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from dask.distributed import LocalCluster
 from scipy.special import expit
 
+from paincore.cluster import shared_workers
 from paincore.data.frames import KEYS
 from paincore.data.unbc import read_landmarks
 from paincore.folds.designs import Fold
@@ -19,16 +19,14 @@ from paincore.training import baselines
 from tests.helpers.regression import newton
 
 
-@pytest.fixture(scope="module")
-def scheduler():
-    """A scheduler whose one worker is this process."""
-    how = {"n_workers": 1, "threads_per_worker": 1, "processes": False}
-    with LocalCluster(**how, dashboard_address=":0") as here:
-        yield here.scheduler_address
+@pytest.fixture(scope="module", autouse=True)
+def workers():
+    with shared_workers():
+        yield
 
 
 @pytest.fixture
-def study(drawn_corpus, drawn_store, scheduler, tmp_path_factory):
+def study(drawn_corpus, drawn_store, tmp_path_factory):
     """The 24 drawn frames; they show no pain, so some are said to, in two folds of every other."""
     pain = pd.array(np.arange(24) % 5 < 2, "boolean")
     store = replace(drawn_store, frames=drawn_store.frames.assign(pain=pain))
@@ -36,7 +34,7 @@ def study(drawn_corpus, drawn_store, scheduler, tmp_path_factory):
     folds = [Fold("halves", k, rows[1 - k :: 2], rows[k::2]) for k in (0, 1)]
     results = tmp_path_factory.getbasetemp() / "baselines of the drawn frames"
     parts = {"corpus": drawn_corpus, "store": store, "folds": folds, "results": results}
-    return SimpleNamespace(**parts, scheduler=scheduler, workers=None)
+    return SimpleNamespace(**parts, scheduler=None, workers=None)
 
 
 def test_features_are_the_landmark_files_and_what_the_network_says_of_the_image(study):
