@@ -178,9 +178,3 @@ def test_an_asset_to_get_by_hand_says_how_and_takes_the_file_that_it_is(tmp_path
     assert mine.exists()
     unknown = asset(BY_HAND, bytes=None, sha256=None)
     assert fetch(unknown, other, assets).read_bytes() == b"other"
-
-
-def test_a_folder_that_cannot_be_written_is_named(tmp_path):
-    (tmp_path / "assets").write_text("a file where the folder should be")
-    with pytest.raises(AssetError, match=r"thing cannot be put at .*assets/thing.bin"):
-        fetch(asset(BY_HAND), assets=tmp_path / "assets")
