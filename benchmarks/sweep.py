@@ -27,6 +27,7 @@ import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -54,7 +55,7 @@ def main() -> None:
     corpus = open_corpus(profile=PROFILE)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        store = registered(corpus, results=root / "killed", profile=PROFILE)
+        store = registered(corpus, results=root / "killed")
         folds = make_folds(store.frames, "balanced", store.usable)
         smoke, two = speedup(root, PROFILE, model)
         figures = {"two_worker_speedup": smoke if quick else speedup(root, DEFAULT_PROFILE)[0]}
@@ -84,10 +85,10 @@ def speedup(root: Path, profile: str, model: str | None = None) -> tuple[float, 
 def search_seconds(results: Path, profile: str, model: str | None, workers: int) -> float:
     """Wall time of the greedy search, from before the workers start."""
     study = open_study(profile)
-    store, folds = study.store, study.folds
+    parts = {"store": study.store, "folds": study.folds, "starts": study.starts, "seeds": 1}
     start = time.perf_counter()
     with Sweep(results, "cpu", workers=workers) as sweep:
-        ablate(sweep, store, folds, study.starts(model))
+        ablate(SimpleNamespace(sweep=sweep, **parts), model=model)
         seconds = time.perf_counter() - start
     runs = read_runs(results)[0]
     print(f"{workers} workers: {len(runs)} runs, {sum(run.seconds for run in runs):.0f} s in them")

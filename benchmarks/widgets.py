@@ -39,7 +39,7 @@ def main() -> None:
     corpus, store, folds = study.corpus, study.store, study.folds
     vit = study.configuration("vit", unfrozen_layers=12, learning_rate=2e-4)
     with study.sweep as sweep:
-        ablations = ablate(sweep, store, folds, study.starts())
+        ablations = ablate(study)
         runs = sweep.train_all(store, [vit], folds, keep_weights=True)
     models = [explain(run, store) for run in runs]
     face = explore_face(models[0])

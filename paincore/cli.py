@@ -44,6 +44,11 @@ def option(kind: type, words: str, *names: str, **bounds: int) -> object:
     return Annotated[kind, typer.Option(*names, help=words, **bounds)]
 
 
+def argument(kind: type, words: str) -> object:
+    """The type of an argument of the command line, with its help."""
+    return Annotated[kind, typer.Argument(help=words)]
+
+
 OPTIONS = {
     "profile": (option(str, f"Size of the book: {', '.join(PROFILES)}."), DEFAULT_PROFILE),
     "dataset": (option(str | None, "A data set of the manifest."), None),
@@ -146,10 +151,9 @@ def sweep(model, path, **study) -> None:
     from paincore.study import open_study
 
     study = open_study(**study)
-    starts = study.starts(model)
     try:
-        with study.sweep as trainings:
-            found = ablate(trainings, study.store, study.folds, starts, path, study.seeds)
+        with study.sweep:
+            found = ablate(study, path, model)
     except KeyboardInterrupt:
         say("Stopped. What is trained is kept: the same command goes on from there.")
         raise typer.Exit(130) from None
@@ -182,9 +186,7 @@ def runs(results, each, every) -> None:
 
 
 @verb("results")
-def export_results(
-    out: Annotated[Path, typer.Argument(help="The CSV file to write.")], results
-) -> None:
+def export_results(out: argument(Path, "The CSV file to write."), results) -> None:
     """Write the scores of each configuration over its folds: aggregates alone, free to pass on."""
     path = runs_tables.write_results(_trained(results), out)
     say(f"Scores over folds, nothing of a person: {path}")
@@ -192,7 +194,7 @@ def export_results(
 
 @app.command("fetch")
 def fetch_one(
-    name: Annotated[str, typer.Argument(help="An asset, as `paincore data` lists it.")],
+    name: argument(str, "An asset, as `paincore data` lists it."),
     file: option(Path | None, "Take this file instead.") = None,
 ) -> None:
     """Get an asset into data/assets and check it."""
@@ -216,15 +218,13 @@ def _whose_faces(entry: DataSet) -> str:
 
 
 @verb("data_root", "results", "profile", "every", on=data_app)
-def verify(
-    dataset: Annotated[str, typer.Argument(help="A data set of the manifest.")], every, **where
-) -> None:
+def verify(dataset: argument(str, "A data set of the manifest."), every, **where) -> None:
     """Read a corpus and compare it with the counts that the manifest expects."""
     corpus = open_corpus(dataset, **where)
     counts = compare_counts(corpus.frames, corpus.dataset.expected)
     wrong = counts[counts["expected"] != counts["found"]]
     say(f"{corpus.root}: {corpus.label}")
-    show(states_of_frames(corpus))
+    show(states_of_frames(corpus.frames, ignored=corpus.ignored))
     landmarks = _damaged_landmarks(corpus)
     say(f"landmark files that cannot be used: {len(landmarks)}")
     say(f"frames without landmarks: {corpus.frames['landmarks'].isna().sum()}")

@@ -80,9 +80,7 @@ class LocalWorker(WorkerPlugin):
 
 
 @contextmanager
-def connect(
-    scheduler: str | None = None, workers: int | None = None, gpus: Sequence[str] | None = None
-) -> Iterator[Client]:
+def connect(scheduler: str | None = None, workers=None, gpus=None) -> Iterator[Client]:
     """A Dask client with workers, closed on leaving.
 
     `workers` is the number of local processes; None means one for each core here, or those of
@@ -163,18 +161,12 @@ def _client_at(address: str) -> Client:
     try:
         return Client(address, timeout=PATIENCE)
     except (OSError, ValueError, TypeError) as fault:
-        raise ClusterError(
-            f"No Dask scheduler answers at {address!r} ({fault}). Start one with `dask scheduler`, "
-            "and `dask worker` with its address."
-        ) from fault
+        start = "Start one with `dask scheduler`, and `dask worker` with its address."
+        raise ClusterError(f"No scheduler answers at {address!r} ({fault}). {start}") from fault
 
 
 def run(
-    client: Client,
-    function: Callable,
-    tasks: Iterable[tuple[str, object]],
-    resource: str | None = None,
-    keep_going: bool = False,
+    client: Client, function: Callable, tasks: Iterable[tuple], resource=None, keep_going=False
 ) -> Iterator:
     """Results of `function` on each of `tasks`, (name, argument), in the order they finish in.
 
@@ -191,8 +183,7 @@ def run(
             slots = _slots(client, resource)
             for name, argument in islice(left, max(0, max(1, slots) - len(flying))):
                 key = f"{name} {uuid4().hex}"  # the same task of another call is another task
-                future = client.submit(function, argument, key=key, resources=needs)
-                flying[future] = name
+                flying[client.submit(function, argument, key=key, resources=needs)] = name
             if not flying:
                 return
             try:
@@ -205,11 +196,9 @@ def run(
         yield from results
         seen = time.monotonic() if slots else seen
         if time.monotonic() - seen > PATIENCE:
-            options = f" --resources {resource}=1" if resource else ""
-            raise ClusterError(
-                f"There has been no worker for {PATIENCE} s. Start one and run again: dask worker "
-                f"{client.scheduler.address} --nthreads 1{options}"
-            )
+            start = f"dask worker {client.scheduler.address} --nthreads 1"
+            start += f" --resources {resource}=1" if resource else ""
+            raise ClusterError(f"no worker for {PATIENCE} s. Start one and run again: {start}")
 
 
 def _slots(client: Client, resource: str | None) -> int:

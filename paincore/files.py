@@ -2,14 +2,12 @@
 
 import hashlib
 import json
-import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
-from tempfile import TemporaryFile
 
 import numpy as np
 from filelock import FileLock
@@ -40,8 +38,7 @@ def key_of(**made_from: object) -> str:
 
     16 hexadecimal digits of a SHA-256. What torch computes has `engine()` among its parts.
     """
-    parts = {"engine": ENGINE_VERSION} | made_from
-    text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
+    text = json.dumps({"engine": ENGINE_VERSION} | made_from, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -71,19 +68,21 @@ def writing(path: Path, size: int | None = None) -> Iterator[None]:
     try:
         yield
     except OSError as fault:
-        takes = f" It takes {size / 1e9:.2f} GB." if size else ""
-        raise FileError(
-            f"{path} cannot be written ({fault.strerror or fault}).{takes} Free the disk or name "
-            "another results folder, and run again: what is done is kept."
-        ) from fault
+        why = f"{fault.strerror or fault}" + (f"; it takes {size / 1e9:.2f} GB" if size else "")
+        remedy = "Free the disk or name another results folder, and run again: what is done stays."
+        raise FileError(f"{path} cannot be written ({why}). {remedy}") from fault
 
 
-def check_writable(folder: Path) -> None:
-    """Make the folder if need be. Raises FileError unless files can be written in it."""
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=folder) as file:
-            file.write(bytes(4096))
+@contextmanager
+def making(path: Path, size: int | None = None) -> Iterator[bool]:
+    """Whether a file is still to be made, one process at a time; its folder is made if need be.
+
+    Raises FileError as `writing`, to which `size` goes.
+    """
+    with writing(path, size):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{path}.lock"):
+            yield not path.exists()
 
 
 @contextmanager
@@ -115,28 +114,24 @@ def reserve_array(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> None:
         raise
 
 
-def cached_array(
-    path: Path, shape: tuple[int, ...], dtype: np.dtype, fill: Callable, limit: int
-) -> np.ndarray:
+def cached_array(path: Path, shape: tuple, dtype, fill: Callable, limit: int) -> np.ndarray:
     """The array at `path`, opened to read; where there is none, `fill(zeros)` writes it.
 
     Arrays of the folder that were used longest ago are deleted until it holds at most `limit`
     bytes; who has one open keeps it. A second process waits for the first. Raises FileError where
     the disk has no room.
     """
-    size = math.prod(shape) * np.dtype(dtype).itemsize
-    with writing(path, size):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{path}.lock"):
-            if not path.exists():
-                _make_room(path.parent, limit - size)
-                with whole_file(path) as partial:
-                    reserve_array(partial, shape, dtype)
-                    out = np.load(partial, mmap_mode="r+", allow_pickle=False)
-                    fill(out)
-                    out.flush()
-            os.utime(path)
-            return np.load(path, mmap_mode="r", allow_pickle=False)
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    with making(path, size) as missing:
+        if missing:
+            _make_room(path.parent, limit - size)
+            with whole_file(path) as partial:
+                reserve_array(partial, shape, dtype)
+                out = np.load(partial, mmap_mode="r+", allow_pickle=False)
+                fill(out)
+                out.flush()
+        os.utime(path)
+        return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
 def _make_room(folder: Path, limit: int) -> None:

@@ -150,13 +150,6 @@ class Asset(Entry):
         return ""
 
 
-class Frames(Entry):
-    """How many frames and sequences a subject has."""
-
-    frames: int
-    sequences: int
-
-
 class PspiHistogram(Entry):
     """Frames by PSPI; keys are a value or a range, as "1-2"."""
 
@@ -172,7 +165,7 @@ class Expected(Entry):
     frames: int | None = None
     shortest_sequence: int | None = None
     longest_sequence: int | None = None
-    by_subject: dict[str, Frames] = {}
+    by_subject: dict[str, dict[Literal["frames", "sequences"], int]] = {}
     pspi: PspiHistogram | None = None
 
 
@@ -281,10 +274,8 @@ def _obtain(asset: Asset, file: Path | None, folder: Path) -> Path:
             reasons.append(f"{source.kind}: {fault}")
         except Exception as error:  # each library of a source has errors of its own
             reasons.append(f"{source.kind}: {str(error).rstrip('.')}")
-    raise AssetError(
-        f"{asset.name} could not be fetched. {'; '.join(reasons)}. If you have the file "
-        f"{asset.file}: paincore fetch {asset.name} --file PATH"
-    )
+    by_hand = f"If you have the file {asset.file}: paincore fetch {asset.name} --file PATH"
+    raise AssetError(f"{asset.name} could not be fetched. {'; '.join(reasons)}. {by_hand}")
 
 
 def _named(entries: dict, name: str, kind: str):

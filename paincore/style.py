@@ -79,19 +79,15 @@ def may_be_shown(dataset, subject: str) -> bool:
 
 
 def show_face(
-    axes: Axes,
-    image: Path | np.ndarray,
-    dataset,
-    subject: str,
-    around: np.ndarray | None = None,
-    units: dict[str, float] | None = None,
+    axes: Axes, image: Path | np.ndarray, dataset, subject: str, around=None, units=None
 ) -> None:
     """Draw a frame, or what stands in for it where the subject's face may not be shown.
 
-    `image` is a file, opened only if it may be shown, or an array (H, W, 3) of uint8; `around`
-    (n, 2) are points in its pixels: only a square around them is shown. A neutral outline stands
-    in, or, where the data set's entry asks for it and `units` has the action units (`au4` and so
-    on), a drawn face that moves alike. The one place of the book that draws a face.
+    `image` is a file, opened only if it may be shown, or an array (H, W, 3) of uint8; `around`,
+    float (n, 2), are points in its pixels: only a square around them is shown. A neutral outline
+    stands in, or, where the data set's entry asks for it and `units` maps action units ("au4" and
+    so on) to intensities, a drawn face that moves alike. The one place of the book that draws a
+    face.
     """
     axes.set_axis_off()
     if may_be_shown(dataset, subject):
@@ -124,38 +120,23 @@ def sentence_instead(dataset, title: str, sentence: str) -> Figure:
     return figure
 
 
-def draw_interval(
-    axes: Axes, value: float, low: float, high: float, y: float, colour: str = THIS, mark: str = "D"
-) -> None:
+def draw_interval(axes: Axes, value, low, high, y: float, colour=THIS, mark="D") -> None:
     """An estimate and its interval, horizontal, at the height `y`; NaN draws nothing."""
     axes.plot([low, high], [y, y], color=colour, lw=2, solid_capstyle="butt")
     axes.plot([value], [y], mark, color=colour, ms=5)
 
 
+def name_rows(axes: Axes, names: Sequence[str]) -> None:
+    """A row for each name, the first at the top."""
+    axes.set_ylim(len(names) - 0.45, -0.55)
+    axes.set_yticks(range(len(names)), names, color="black")
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x")
+
+
 def table(rows: pd.DataFrame) -> Styler:
     """A table of the book: no index, the text of every column as it is."""
     return rows.style.hide(axis="index").set_table_attributes('class="dataframe"')
-
-
-class Finding(NamedTuple):
-    """A row of a chapter's last table, as text."""
-
-    question: str
-    estimate: str
-    verdict: str
-
-
-def findings_table(findings: Iterable[Finding]) -> Styler:
-    """What a chapter found: question, estimate with its 95 % interval, verdict."""
-    names = ["question", "estimate [95 % interval]", "verdict"]
-    return table(pd.DataFrame(list(findings), columns=names))
-
-
-def verdict(low: float, high: float, null: float = 0.0) -> str:
-    """What an interval says of `null`: "higher", "lower", or "undecided" where it holds it."""
-    if low > null:
-        return "higher"
-    return "lower" if high < null else "undecided"
 
 
 def show_source(function: Callable) -> Code:
@@ -177,9 +158,9 @@ def signed(value: float) -> str:
     return "-" if np.isnan(value) else f"{rounded:+.2f}".replace("-", MINUS)
 
 
-def bracket(low: float, high: float, write: Callable[[float], str] = number) -> str:
-    """An interval of scores, or of differences with `write=signed`."""
-    return f"[{write(low)}, {write(high)}]"
+def with_interval(value: float, low: float, high: float, write: Callable = signed) -> str:
+    """A difference and its interval; of a score with `write=number`."""
+    return f"{write(value)} [{write(low)}, {write(high)}]"
 
 
 def mean_sd(values: pd.Series) -> str:
@@ -198,3 +179,29 @@ def from_to(values: Sequence[float], form: str = "{:,.0f}") -> str:
         return "-"
     low, high = form.format(min(values)), form.format(max(values))
     return low if low == high else f"{low} to {high}"
+
+
+class Finding(NamedTuple):
+    """A row of a chapter's last table, as text."""
+
+    question: str
+    estimate: str
+    verdict: str
+
+
+def finding(question: str, value, low, high, write: Callable = signed, null=0.0) -> Finding:
+    """An estimate, its interval, and what this says of `null`; `write` makes text of a number."""
+    return Finding(question, with_interval(value, low, high, write), verdict(low, high, null))
+
+
+def findings_table(findings: Iterable[Finding]) -> Styler:
+    """What a chapter found: question, estimate with its 95 % interval, verdict."""
+    names = ["question", "estimate [95 % interval]", "verdict"]
+    return table(pd.DataFrame(list(findings), columns=names))
+
+
+def verdict(low: float, high: float, null: float = 0.0) -> str:
+    """What an interval says of `null`: "higher", "lower", or "undecided" where it holds it."""
+    if low > null:
+        return "higher"
+    return "lower" if high < null else "undecided"

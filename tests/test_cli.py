@@ -146,14 +146,15 @@ def test_ctrl_c_in_a_sweep_says_that_what_is_trained_is_kept(sweep, monkeypatch)
 def test_a_sweep_with_a_failed_run_ends_with_status_1_and_names_it(sweep, monkeypatch):
     asked = []
 
-    def search(swept, store, folds, starts, path, seeds):
-        asked.append((folds, [one.model for one in starts], path, seeds))
-        failed = Failure(starts[0], 2, 0, "the loss is nan", "Traceback\nTrainingError: nan")
+    def search(study, path, model):
+        (start,) = study.starts(model)
+        asked.append((study.folds, start.model, path, study.seeds))
+        failed = Failure(start, 2, 0, "the loss is nan", "Traceback\nTrainingError: nan")
         return {"vivit": Ablation("vivit", failures=[failed])}
 
     monkeypatch.setattr("paincore.ablations.search.ablate", search)
     monkeypatch.setattr("paincore.ablations.tables.trials_table", lambda _: pd.DataFrame())
     status, out, _ = sweep("--model", "vivit", "--path", "paper", "--seeds", "3")
-    assert asked == [(["published"], ["vivit"], "paper", 3)]
+    assert asked == [(["published"], "vivit", "paper", 3)]
     assert status == 1
     assert "the loss is nan" in out

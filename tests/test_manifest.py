@@ -68,8 +68,8 @@ def test_the_manifest_expects_of_unbc_what_the_paper_and_the_data_set_say():
     frames, subjects = expected.pspi.frames, expected.by_subject.values()
     assert (expected.subjects, expected.sequences) == (paper.SUBJECTS, 200)
     assert len(subjects) == expected.subjects
-    assert sum(subject.sequences for subject in subjects) == expected.sequences
-    for counts in ([subject.frames for subject in subjects], frames.values()):
+    assert sum(subject["sequences"] for subject in subjects) == expected.sequences
+    for counts in ([subject["frames"] for subject in subjects], frames.values()):
         assert sum(counts) == expected.frames == paper.UNBC_FRAMES
     assert sum(paper.PSPI_SHARES.values()) == pytest.approx(100)
     for values in ("0", "1-2"):

@@ -187,8 +187,8 @@ def main(
     path = file or ROOT / "reference" / f"{profile}.json"
     try:
         study = open_study(profile, results=results, device="cpu")
-        with study.sweep as sweep:
-            found = ablate(sweep, study.store, study.folds, study.starts(), seeds=study.seeds)
+        with study.sweep:
+            found = ablate(study)
         failures = [failure for one in found.values() for failure in one.failures]
         for failure in failures:
             said = f"{failure.configuration.title} failed on fold {failure.fold}: {failure.message}"

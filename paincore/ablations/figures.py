@@ -4,8 +4,6 @@ Blue is this run, grey the paper. A bar of the paper that has no number in its t
 printed.
 """
 
-from collections.abc import Mapping
-
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -21,7 +19,7 @@ FOLDS_AT, MEAN_AT, PAPER_AT = -0.27, -0.05, 0.27  # within a column
 
 
 @style.styled
-def step_figure(corpus, ablations: Mapping[str, Ablation], step: str) -> Figure:
+def step_figure(corpus, ablations: dict[str, Ablation], step: str) -> Figure:
     """F1 by the values of one step; below those of "rate", how far the weights moved."""
     ratios = (1.75, 1) if step == "rate" else (1,)
     title, height = f"F1 by {tables.STEP_TITLES[step]}", 2.4 + 1.9 * len(ratios)
@@ -102,7 +100,7 @@ def _draw_weight_changes(axes: Axes, ablation: Ablation) -> None:
 
 
 @style.styled
-def two_best_rates_figure(corpus, ablations: Mapping[str, Ablation], path: str) -> Figure:
+def two_best_rates_figure(corpus, ablations: dict[str, Ablation], path: str) -> Figure:
     """F1 by fold of ViViT's two best rates, after the paper's Figure 5."""
     title = "ViViT at two learning rates, fold by fold"
     if "vivit" not in ablations:

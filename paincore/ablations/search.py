@@ -5,8 +5,6 @@ paper, it is chosen on the folds that are also reported. A configuration of whic
 cannot be chosen by its score. Of equals the first is chosen.
 """
 
-import math
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
@@ -16,12 +14,11 @@ import pandas as pd
 
 from paincore import PaincoreError, paper
 from paincore.folds.designs import Fold
-from paincore.registration.store import FrameStore
 from paincore.statistics.bootstrap import fold_values
 from paincore.statistics.scores import fold_scores
 from paincore.training.configuration import Configuration, configure
 from paincore.training.runs import Run, predictions_of
-from paincore.training.sweep import Failure, Sweep
+from paincore.training.sweep import Failure
 
 PATHS = ("greedy", "paper")
 TUNED = {"layers": "unfrozen_layers", "rate": "learning_rate", "sam": "sam", "mixup": "mixup_alpha"}
@@ -102,14 +99,14 @@ class Ablation:
         return next(t.configuration for t in self.trials if (t.step, t.value) == (step, value))
 
 
-def best_of(trials: Iterable[Trial], runs: dict[Configuration, list[Run]]) -> Configuration:
+def best_of(trials: list[Trial], runs: dict[Configuration, list[Run]]) -> Configuration:
     """The configuration with the highest mean F1 over folds, of equals the first.
 
     Raises ExperimentError where none has runs with an F1.
     """
     tried = [trial.configuration for trial in trials if trial.configuration in runs]
     scores = {one: fold_values(predictions_of(runs[one]), "f1").mean() for one in tried}
-    defined = {one: score for one, score in scores.items() if not math.isnan(score)}
+    defined = {one: score for one, score in scores.items() if not np.isnan(score)}
     if not defined:
         raise ExperimentError("no configuration has an F1: take other folds or settings.")
     return max(defined, key=defined.get)
@@ -123,30 +120,27 @@ def second_best_rate(ablation: Ablation, path: str) -> Configuration:
     return best_of(ablation.step("rate"), others)
 
 
-def ablate(
-    sweep: Sweep,
-    store: FrameStore,
-    folds: Sequence[Fold],
-    starts: Sequence[Configuration],
-    path: str = "greedy",
-    seeds: int = 1,
-) -> dict[str, Ablation]:
-    """Try `values_to_try` of each model of `starts`; by model. Runs that are there are opened.
+def ablate(study, path="greedy", model=None, folds=None) -> dict[str, Ablation]:
+    """Try `values_to_try` of "vit" or "vivit", by default of both; by model. Runs that are there
+    are opened.
 
-    `starts` hold what is not tuned, such as model, backbone and protocol. Each step trains both
-    models together, so that no worker waits. `path` "paper" keeps the paper's best layers and rate
-    (`paper.CHOSEN`), whatever scores best here. Raises ExperimentError for another path or step, or
-    where a step leaves nothing to choose.
+    `study` is a `paincore.study.Study`: its `starts` hold what is not tuned, such as backbone and
+    protocol; `folds` take the place of its own. Each step trains both models together, so that no
+    worker waits. `path` "paper" keeps the paper's best layers and rate (`paper.CHOSEN`), whatever
+    scores best here. Raises ExperimentError for another path or step, or where a step leaves
+    nothing to choose.
     """
     if path not in PATHS:
         raise ExperimentError(f"unknown path {path!r}; the paths are {', '.join(PATHS)}")
     if unknown := values_to_try().keys() - TUNED.keys():
         raise ExperimentError(f"unknown step {min(unknown)!r}; the steps are {', '.join(TUNED)}")
+    starts, folds = study.starts(model), folds or study.folds
     found = {start.model: Ablation(start.model) for start in starts}
 
-    def train(starts: Iterable[Configuration], *steps: str) -> None:
+    def train(starts: list[Configuration], *steps: str) -> None:
         new = [trial for start in starts for trial in _trials_from(start, steps)]
-        runs, failures = sweep.train(store, [trial.configuration for trial in new], folds, seeds)
+        tried = [trial.configuration for trial in new]
+        runs, failures = study.sweep.train(study.store, tried, folds, study.seeds)
         failed = {failure.configuration for failure in failures}
         for trial in new:
             found[trial.configuration.model].trials.append(trial)
@@ -167,7 +161,7 @@ def ablate(
     return found
 
 
-def _trials_from(start: Configuration, steps: Sequence[str]) -> list[Trial]:
+def _trials_from(start: Configuration, steps: tuple[str, ...]) -> list[Trial]:
     tried = [(step, value) for step in steps for value in values_to_try()[step]]
     return [Trial(step, value, _with(start, TUNED[step], value)) for step, value in tried]
 
@@ -184,9 +178,7 @@ def _choose(ablation: Ablation, step: str, path: str) -> Configuration:
     return _with(trials[0].configuration, setting, paper.CHOSEN[ablation.model][setting])
 
 
-def choose_nested(
-    sweep: Sweep, store: FrameStore, folds: Sequence[Fold], start: Configuration, seeds: int = 1
-) -> tuple[dict[int, Configuration], pd.DataFrame]:
+def choose_nested(study, model: str) -> tuple[dict[int, Configuration], pd.DataFrame]:
     """Repeat the search of one model on the training subjects of each fold, and test it there.
 
     Returns what was chosen by fold number, and all predictions. A fold's search has the other folds
@@ -194,14 +186,14 @@ def choose_nested(
     a search leaves nothing to choose, TrainingError where the chosen one fails. Varma & Simon 2006.
     """
     chosen, runs = {}, []
-    for outer in folds:
-        best = ablate(sweep, store, inner_folds(folds, outer), [start], seeds=seeds)
-        chosen[outer.number] = best[start.model].best
-        runs += sweep.train_all(store, [chosen[outer.number]], [outer], seeds)
+    for outer in study.folds:
+        best = ablate(study, model=model, folds=inner_folds(study.folds, outer))[model].best
+        chosen[outer.number] = best
+        runs += study.sweep.train_all(study.store, [best], [outer], study.seeds)
     return chosen, predictions_of(runs)
 
 
-def inner_folds(folds: Sequence[Fold], outer: Fold) -> list[Fold]:
+def inner_folds(folds: list[Fold], outer: Fold) -> list[Fold]:
     """The other folds, trained without anything that `outer` is tested on."""
     design = f"{outer.design}, within fold {outer.number}"
     others = [fold for fold in folds if fold.number != outer.number]

@@ -4,7 +4,6 @@ A score is F1 of the pain class by fold, seeds averaged within a fold. Mean and 
 deviation go over the folds in which it is defined.
 """
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import pandas as pd
@@ -13,7 +12,7 @@ from paincore import paper
 from paincore.ablations.search import Ablation, best_of
 from paincore.statistics.bootstrap import always_pain, fold_values
 from paincore.statistics.contrast_tests import corrected_t
-from paincore.style import Finding, bracket, from_to, mean_sd, number, scientific, signed, verdict
+from paincore.style import Finding, finding, from_to, mean_sd, number, scientific
 from paincore.training.configuration import MODELS, SAM_RHO, Configuration
 
 STEP_TITLES = {"layers": "trained layers", "rate": "learning rate", "sam": "SAM", "mixup": "Mixup"}
@@ -58,14 +57,12 @@ def _label(step: str, value: float | None) -> str:
 
 def score_by_fold(ablation: Ablation, configuration: Configuration, score: str = "f1") -> pd.Series:
     """A score of a configuration, index fold; empty where a run of it failed."""
-    own = ablation.scores[ablation.scores["title"] == configuration.title]
-    return own.set_index("fold")[score]
+    return ablation.scores[ablation.scores["title"] == configuration.title].set_index("fold")[score]
 
 
 def always_pain_f1(ablation: Ablation) -> pd.Series:
     """F1 by fold of always saying pain, on the frames that the model was tested on."""
-    predictions = next(iter(ablation.predictions.values()))
-    return fold_values(always_pain(predictions), "f1")
+    return fold_values(always_pain(next(iter(ablation.predictions.values()))), "f1")
 
 
 def runs_of_step(ablation: Ablation, step: str) -> pd.DataFrame:
@@ -88,7 +85,7 @@ def steps_of_epoch(ablation: Ablation) -> str:
     return from_to(runs_of_step(ablation, "rate")["steps"])
 
 
-def sam_cost_table(ablations: Mapping[str, Ablation]) -> pd.DataFrame:
+def sam_cost_table(ablations: dict[str, Ablation]) -> pd.DataFrame:
     """Seconds of the training loop without and with SAM, and their ratio on the same folds.
 
     A row a model: medians over folds, seeds averaged before, and the range of the ratio. Medians,
@@ -106,7 +103,7 @@ def sam_cost_table(ablations: Mapping[str, Ablation]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def mixed_table(ablations: Mapping[str, Ablation]) -> pd.DataFrame:
+def mixed_table(ablations: dict[str, Ablation]) -> pd.DataFrame:
     """How many samples of an epoch Mixup replaced by a blend, and how many had no partner.
 
     A row a model and fold; ranges are over alpha and seeds, without those of which a run failed.
@@ -117,7 +114,7 @@ def mixed_table(ablations: Mapping[str, Ablation]) -> pd.DataFrame:
     return groups[[*names.values()]].agg(from_to).reset_index()
 
 
-def trials_table(ablations: Mapping[str, Ablation]) -> pd.DataFrame:
+def trials_table(ablations: dict[str, Ablation]) -> pd.DataFrame:
     """Every configuration: its step, F1 and AUC as mean ± sd over folds, and what was kept."""
     rows = []
     for ablation in ablations.values():
@@ -131,7 +128,7 @@ def trials_table(ablations: Mapping[str, Ablation]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["step", "configuration", "F1", "AUC", "note"])
 
 
-def failures_table(ablations: Mapping[str, Ablation]) -> pd.DataFrame:
+def failures_table(ablations: dict[str, Ablation]) -> pd.DataFrame:
     """Every training that failed, and its message."""
     rows = [
         (each.configuration.title, f"{each.fold}", f"{each.seed}", each.message)
@@ -141,7 +138,7 @@ def failures_table(ablations: Mapping[str, Ablation]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["configuration", "fold", "seed", "failure"])
 
 
-def ablation_findings(ablations: Mapping[str, Ablation]) -> list[Finding]:
+def ablation_findings(ablations: dict[str, Ablation]) -> list[Finding]:
     """Of each model: the best against always pain, SAM, and Mixup at the paper's alpha.
 
     The estimate is the mean over folds of a difference of F1. The intervals are those of the
@@ -156,14 +153,4 @@ def ablation_findings(ablations: Mapping[str, Ablation]) -> list[Finding]:
             question = f"{name} with {STEP_TITLES[step]} − without"
             asked[question] = score_by_fold(ablation, ablation.tried(step, value)) - base
     tests = {question: corrected_t(each.to_numpy(), len(asked)) for question, each in asked.items()}
-    return [finding_of(question, t.mean, t.low, t.high) for question, t in tests.items()]
-
-
-def finding_of(question: str, value: float, low: float, high: float) -> Finding:
-    """A difference with its interval and verdict."""
-    return Finding(question, with_interval(value, low, high), verdict(low, high))
-
-
-def with_interval(value: float, low: float, high: float) -> str:
-    """A difference and its interval."""
-    return f"{signed(value)} {bracket(low, high, signed)}"
+    return [finding(question, t.mean, t.low, t.high) for question, t in tests.items()]

@@ -7,7 +7,6 @@ their samples then follow one another, those of the first fold first.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,7 +15,6 @@ from scipy.special import expit
 
 from paincore import PaincoreError
 from paincore.data.frames import KEYS
-from paincore.manifest import ROOT
 from paincore.registration.store import FrameStore
 from paincore.statistics.scores import called_pain
 from paincore.training import backbones
@@ -74,15 +72,14 @@ class Explained:
         return self.only(np.sort(np.array(chosen, np.int64)))
 
 
-def explain(run: Run, store: FrameStore, results: str | Path | None = None) -> Explained:
+def explain(run: Run, store: FrameStore) -> Explained:
     """A run whose weights were kept, opened with the store it was trained on.
 
-    `results` is where images at the model's size are kept. Raises TrainingError where weights are
-    missing, ExplanationError for another store.
+    Raises TrainingError where weights are missing, ExplanationError for another store.
     """
     if store.fingerprint != run.rests_on["store"]:
         raise ExplanationError(f"{run.folder} was not trained on {store.folder}. Open its store.")
-    model, cache = trained_model(run), Path(results or ROOT / "results") / "cache"
+    model, cache = trained_model(run), run.folder.parents[1] / "cache"
     predicted = run.predictions[[*KEYS, "fold", "probability", "corrected"]]
     samples = predicted.merge(store.frames.assign(last=range(len(store.frames))), "left", KEYS)
     rows = samples.pop("last").to_numpy()[:, None] + np.arange(1 - model.frames, 1)
@@ -98,16 +95,13 @@ def untrained(explained: Explained, random: bool) -> Explained:
     encoder = backbones.load_encoder(backbone, seed)
     if random:
         encoder = backbones.random_encoder(encoder.config, seed)
-    generator = torch.Generator().manual_seed(seed)
-    model = PainTransformer(encoder, explained.model.frames, generator)
-    return replace(explained, model=model.eval())
+    head = torch.Generator().manual_seed(seed)
+    return replace(explained, model=PainTransformer(encoder, explained.model.frames, head).eval())
 
 
-def with_controls(
-    trained: Sequence[Explained], shuffled: Sequence[Explained] = ()
-) -> dict[str, list[Explained]]:
+def with_controls(trained: list[Explained], shuffled=()) -> dict[str, list[Explained]]:
     """The models that attention is compared between, by name, a list of folds each."""
-    models = {TRAINED: list(trained)} | ({SHUFFLED: list(shuffled)} if shuffled else {})
+    models = {TRAINED: trained} | ({SHUFFLED: shuffled} if shuffled else {})
     models[PRETRAINED] = [untrained(one, random=False) for one in trained]
     models[RANDOM_WEIGHTS] = [untrained(one, random=True) for one in trained]
     return models

@@ -5,7 +5,6 @@ above and left, and earlier in a clip, comes first. All values are per sample; `
 together by person, since frames of one person are alike. A probability is that of pain.
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -33,9 +32,7 @@ def blurred(frames: np.ndarray) -> np.ndarray:
     return np.array(each, np.uint8).reshape(frames.shape)
 
 
-def curves(
-    model: PainTransformer, maps: np.ndarray, start: np.ndarray, end: np.ndarray, steps: int = 6
-) -> np.ndarray:
+def curves(model: PainTransformer, maps: np.ndarray, start, end, steps=6) -> np.ndarray:
     """Probability of pain while samples become others, the most relevant patches first.
 
     Column k of float32 (M, steps + 1) has round(k n / steps) of a sample's n patches, of all its
@@ -55,9 +52,7 @@ def area_under(values: np.ndarray) -> np.ndarray:
     return np.trapezoid(values, dx=1 / (values.shape[1] - 1), axis=1).astype(np.float64)
 
 
-def pointing_game(
-    maps: np.ndarray, moved: np.ndarray, visible: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def pointing_game(maps: np.ndarray, moved: np.ndarray, visible: np.ndarray) -> tuple:
     """Whether a map is greatest where AUs move the face: hits, chance, oracle, float64 (M,) each.
 
     `moved`, `visible` bool (M, F, S, S). A map is the same all over a patch, so its maximum is a
@@ -93,7 +88,7 @@ class Faithfulness:
     lost: int = 0
 
 
-def measure_faithfulness(corpus: Corpus, models: Mapping[str, Sequence[Explained]]) -> Faithfulness:
+def measure_faithfulness(corpus: Corpus, models: dict[str, list[Explained]]) -> Faithfulness:
     """Samples with pain, rendered again without each acting unit, without all, and neutral.
 
     `models` is of `with_controls`: all is measured of the trained model, rollout in the units'
@@ -125,7 +120,7 @@ def measure_faithfulness(corpus: Corpus, models: Mapping[str, Sequence[Explained
     return Faithfulness(*tables, lost=len(plan[~whole].drop_duplicates(["fold", "number"])))
 
 
-def _of_fold(models: Mapping[str, Explained], plan: pd.DataFrame, again: Rendered) -> tuple:
+def _of_fold(models: dict[str, Explained], plan: pd.DataFrame, again: Rendered) -> tuple:
     """`areas`, `points` and `units` of one fold; the index of `plan` is the place in `again`."""
     kept, numbers = np.unique(plan["number"], return_inverse=True)
     models = {name: one.only(kept) for name, one in models.items()}
@@ -152,7 +147,7 @@ def _of_fold(models: Mapping[str, Explained], plan: pd.DataFrame, again: Rendere
     return areas, pd.DataFrame(points), units
 
 
-def _areas(one: Explained, maps: Mapping, others: Mapping[str, np.ndarray]) -> pd.DataFrame:
+def _areas(one: Explained, maps: dict, others: dict[str, np.ndarray]) -> pd.DataFrame:
     """`Faithfulness.areas` of one fold; `others` are replacements beside those of every corpus."""
     frames, tables = one.frames(), []
     kinds = {"mean colour": mean_colour(frames), "blurred face": blurred(frames), **others}

@@ -10,7 +10,6 @@ Points are means over people, who all count the same; lines are their 95 % inter
 of people. Grey is what has learnt nothing: random weights, chance, another seed.
 """
 
-from collections.abc import Mapping, Sequence
 from itertools import product
 
 import cv2
@@ -64,24 +63,19 @@ def show_sample(corpus, chosen: ChosenSample | None) -> Figure:
     return figure
 
 
-def show_heads(corpus, chosen: ChosenSample | None) -> Figure:
-    """What each head of the last layer attends to: the paper's Figure 9."""
-    return _show_maps(corpus, "Heads of the last layer", chosen, chosen and chosen.heads)
-
-
-def show_together(corpus, chosen: ChosenSample | None) -> Figure:
-    """All heads as one map: the paper's Figure 10."""
-    return _show_maps(corpus, "All heads together", chosen, chosen and chosen.together)
-
-
 @style.styled
-def _show_maps(corpus, title: str, chosen: ChosenSample | None, maps: Mapping | None) -> Figure:
-    """Maps (F, P, P), by name, on their sample: whole, then the first four from `THRESHOLD` on."""
+def show_maps(corpus, chosen: ChosenSample | None, kind: str) -> Figure:
+    """The maps of a sample on its frames: whole, then the first four from `THRESHOLD` on.
+
+    `kind` is "heads", what each head of the last layer attends to, the paper's Figure 9, or
+    "together", all heads as one map, its Figure 10.
+    """
+    title = {"heads": "Heads of the last layer", "together": "All heads together"}[kind]
     if chosen is None:
         return sentence_instead(corpus.dataset, title, NO_SAMPLE)
     rows, store = chosen.explained.rows[chosen.number], chosen.explained.store
     subject, face = store.frames["subject"].iloc[rows[0]], tiled(store.images[rows])
-    shown = {name: scaled(one[None])[0] for name, one in maps.items()}
+    shown = {name: scaled(one[None])[0] for name, one in getattr(chosen, kind).items()}
     for name, one in list(shown.items())[:COLUMNS]:
         shown[f"{name}, from {THRESHOLD:g} on"] = above(one, THRESHOLD)
     lines, norm = -(-len(shown) // COLUMNS), Normalize(0, 1)
@@ -96,9 +90,7 @@ def _show_maps(corpus, title: str, chosen: ChosenSample | None, maps: Mapping | 
     return figure
 
 
-def overlay(
-    axes: Axes, corpus, face: np.ndarray, subject: str, values: np.ndarray, norm: Normalize
-) -> None:
+def overlay(axes: Axes, corpus, face: np.ndarray, subject: str, values, norm) -> None:
     """The map (F, P, P), NaN where nothing is coloured, on the face in grey."""
     axes.set_axis_off()
     shown = style.may_be_shown(corpus.dataset, subject)
@@ -134,10 +126,10 @@ def show_mean_maps(corpus, maps: np.ndarray, samples: pd.DataFrame) -> Figure:
     return figure
 
 
-def plot_regions(corpus, found: Mapping[str, pd.DataFrame]) -> Figure:
+def plot_regions(corpus, found: dict[str, pd.DataFrame]) -> Figure:
     """Ratios of `shares.by_region` for each model, a panel for each kind of map."""
     panels = {kind: dict(list(table.groupby("name", sort=False))) for kind, table in found.items()}
-    block = (panels, REGION_NAMES, "times an even map")
+    block = (panels, list(REGION_NAMES), "times an even map")
     return _plot_intervals(corpus, "Attention in regions of the face", block, null=1)
 
 
@@ -159,7 +151,7 @@ def plot_heads(corpus, table: pd.DataFrame) -> Figure:
 
 
 @style.styled
-def plot_heads_apart(corpus, found: Mapping[str, np.ndarray]) -> Figure:
+def plot_heads_apart(corpus, found: dict[str, np.ndarray]) -> Figure:
     """How far apart the heads of each model look: a circle a fold's network, a line their mean."""
     figure = new_figure(corpus.dataset, "How far apart heads look", 1.0 + 0.4 * len(found))
     axes = figure.subplots()
@@ -183,7 +175,7 @@ def plot_faithfulness(corpus, found: Faithfulness, resamples: pd.DataFrame) -> F
     table = tables.beyond_random(found, resamples)
     kinds, methods = (table.index.unique(level) for level in ("replaced", "method"))
     panels = {f"replaced: {kind}": {"": table.loc[kind]} for kind in kinds}
-    block = (panels, methods, "beyond random order")
+    block = (panels, list(methods), "beyond random order")
     return _plot_intervals(corpus, f"Insertion {MINUS} deletion", block)
 
 
@@ -211,9 +203,7 @@ def plot_follows(corpus, found: Faithfulness, resamples: pd.DataFrame) -> Figure
 
 
 @style.styled
-def _plot_rows(
-    corpus, title: str, table: pd.DataFrame | None, label: str, name: str = "{0}"
-) -> Figure:
+def _plot_rows(corpus, title: str, table, label: str, name: str = "{0}") -> Figure:
     """One panel with the rows of a table, named by their index and values; None: no causes."""
     if table is None:
         return sentence_instead(corpus.dataset, title, NO_CAUSES)
@@ -233,14 +223,12 @@ def plot_shortcut(corpus, tried: ShortcutTrial | None, resamples: pd.DataFrame) 
     for model, kind in product((PLANTED, OTHER_SEED), (PLANTED, CLEAN)):
         more = tables.shortcut_found(tried, resamples, model).loc[kind].drop(["random", "centre"])
         panels[f"on {kind} images"][f"{model} {MINUS} {CLEAN}"] = more
-    found = (panels, more.index, "proportion on the hidden part")
+    found = (panels, list(more.index), "proportion on the hidden part")
     return _plot_intervals(corpus, title, (used, models, label), found)
 
 
 @style.styled
-def _plot_intervals(
-    corpus, title: str, *blocks: tuple[Mapping, Sequence[str], str], null: float = 0
-) -> Figure:
+def _plot_intervals(corpus, title: str, *blocks: tuple, null: float = 0) -> Figure:
     """Blocks below one another of panels side by side, with a line at what means nothing, `null`.
 
     A block has its panels, the names of its rows and what its axes say. Panels have a title and
@@ -267,10 +255,9 @@ def _plot_intervals(
     return figure
 
 
-def _name_rows(axes: Axes, names: Sequence[str], label: str, null: float) -> None:
+def _name_rows(axes: Axes, names: list[str], label: str, null: float) -> None:
     """Rows from top to bottom with their names, and a line at what means nothing."""
     axes.axvline(null, color=MUTED, lw=1, zorder=0)
-    axes.set_ylim(len(names) - 0.45, -0.55)
-    axes.set_yticks(range(len(names)), names, color="black", fontsize=LETTERS)
+    style.name_rows(axes, names)
+    axes.tick_params(axis="y", labelsize=LETTERS)
     axes.set_xlabel(label, fontsize=LETTERS)
-    axes.grid(axis="x")

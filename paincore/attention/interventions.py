@@ -8,7 +8,6 @@ with a clear error. Registration finds the face anew, so what is measured includ
 little when an expression does.
 """
 
-from collections.abc import Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +20,7 @@ from paincore import PaincoreError
 from paincore.cluster import connect, run
 from paincore.data.corpus import Corpus, read_generator
 from paincore.data.facs import LID_AUS, PSPI_AUS
-from paincore.data.labels import parse_landmarks
+from paincore.data.unbc import parse_landmarks
 from paincore.registration.backends import TAKE_LANDMARKS, Backend, load_backend
 from paincore.registration.faces import Face, Picture, find_faces, read_picture
 from paincore.registration.store import FrameStore
@@ -64,7 +63,7 @@ def active_aus(corpus: Corpus, rows: np.ndarray) -> list[tuple[int, ...]]:
 
 
 def render_again(
-    corpus: Corpus, store: FrameStore, rows: np.ndarray, changes: Sequence[Change], size: int
+    corpus: Corpus, store: FrameStore, rows: np.ndarray, changes: list[Change], size: int
 ) -> Rendered:
     """Render samples again, each with its change in all its frames, and register them.
 
@@ -124,9 +123,7 @@ def render_person(
             image, points = next(again)
             takes = backend.name in TAKE_LANDMARKS  # as rounded as a corpus's files have them
             points = parse_landmarks(write_landmarks(points).encode()) if takes else None
-            pictures.append(
-                Picture(f"{frame['image']} rendered again with {change}", image, points)
-            )
+            pictures.append(Picture(f"{frame['image']} rendered with {change}", image, points))
         unchanged, *faces = find_faces(pictures, backend, sizes[0])
         for change, face in zip(group["change"], faces, strict=True):
             outcomes[row, change] = _outcome(unchanged, face, change, backend, *sizes)

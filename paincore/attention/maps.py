@@ -63,9 +63,7 @@ def cls_attention(model: PainTransformer, frames: np.ndarray, layer: int) -> np.
     return torch.cat(found).numpy()
 
 
-def rollout(
-    model: PainTransformer, frames: np.ndarray, fusion: str = "mean", residual: float = 0.5
-) -> np.ndarray:
+def rollout(model: PainTransformer, frames: np.ndarray, fusion="mean", residual=0.5) -> np.ndarray:
     """How attention flows from the input to the CLS token through all layers: float32 (M, T).
 
     Heads of a layer are fused by "mean", "max" or "min"; `residual`, 0 to 1, is the weight of the
@@ -76,9 +74,7 @@ def rollout(
 
 
 @torch.inference_mode()
-def last_layer_and_rollout(
-    model: PainTransformer, frames: np.ndarray, fusion: str = "mean", residual: float = 0.5
-) -> tuple[np.ndarray, np.ndarray]:
+def last_layer_and_rollout(model: PainTransformer, frames, fusion="mean", residual=0.5) -> tuple:
     """`cls_attention` of the last layer, (M, H, T), and `rollout`, (M, T), in one forward pass."""
     last, rolled = [], []
     for pixels in _batches(model, frames):

@@ -65,8 +65,7 @@ def region_masks(size: int) -> dict[str, np.ndarray]:
     no two overlap, and together they are the whole view."""
     points = view_points(canonical_face(), size)[:, :2]
     free, found = np.ones((size, size), bool), {}
-    outlines = {**REGIONS, REST: (OVAL,)}
-    for name, parts in outlines.items():
+    for name, parts in {**REGIONS, REST: (OVAL,)}.items():
         filled = np.zeros((size, size), np.uint8)
         corners = [np.round(points[list(part)] * 16).astype(np.int32) for part in parts]
         cv2.fillPoly(filled, corners, 1, shift=4)

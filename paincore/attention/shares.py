@@ -8,8 +8,6 @@ one pretrained encoder, head 0 of one is taken for head 0 of another, except whe
 compared with one another. Nothing here says that what is attended to decides a prediction.
 """
 
-from collections.abc import Mapping
-
 import numpy as np
 import pandas as pd
 from scipy.spatial.distance import pdist
@@ -36,7 +34,7 @@ def with_intervals(means: pd.DataFrame, resamples: pd.DataFrame) -> pd.DataFrame
     return pd.DataFrame(table, index=means.columns)
 
 
-def by_region(maps: Mapping, subjects: pd.Series, resamples: pd.DataFrame) -> pd.DataFrame:
+def by_region(maps: dict, subjects: pd.Series, resamples: pd.DataFrame) -> pd.DataFrame:
     """Ratios of maps (M, F, P, P) by their names and region: name, region, mean, low, high, people.
 
     Names are those of models, or of heads; `subjects` (M,) are the samples' people.
@@ -55,7 +53,7 @@ def by_head(heads: np.ndarray, subjects: pd.Series, resamples: pd.DataFrame) -> 
     return by_region(named, subjects, resamples)
 
 
-def beyond_controls(maps: Mapping, subjects: pd.Series, resamples: pd.DataFrame) -> pd.DataFrame:
+def beyond_controls(maps: dict, subjects: pd.Series, resamples: pd.DataFrame) -> pd.DataFrame:
     """The ratio in the regions of action units together: trained − each control, by its name.
 
     Maps are (M, F, P, P), by model; the same people are resampled on both sides.

@@ -14,7 +14,6 @@ shortcut is not a matter of maps: turning the heads of faces without pain must r
 of pain, more than the clean model's.
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import product
 from typing import NamedTuple
@@ -83,15 +82,15 @@ def try_shortcut(study, configuration: Configuration) -> ShortcutTrial | None:
         runs = study.sweep.train_all(copy, [configuration], own, len(names), keep_weights=True)
         for seed, name in enumerate(names):
             of_seed = runs[seed * len(folds) : (seed + 1) * len(folds)]
-            models[name] = [explain(run, copy, study.results) for run in of_seed]
+            models[name] = [explain(run, copy) for run in of_seed]
     return ShortcutTrial(turning_effects(clean, models), proportions_hidden(models))
 
 
-def same_people(folds: Sequence[Fold], frames: pd.DataFrame, copy: FrameStore) -> list[Fold]:
+def same_people(folds: list[Fold], frames: pd.DataFrame, copy: FrameStore) -> list[Fold]:
     """Folds of a copy with the people that folds of the corpus's `frames` train and test on."""
     enters = copy.usable & copy.frames["pain"].notna().to_numpy()
 
-    def rows(people: Sequence[str]) -> np.ndarray:
+    def rows(people: list[str]) -> np.ndarray:
         return np.flatnonzero(enters & copy.frames["subject"].isin(people).to_numpy())
 
     return [
@@ -109,7 +108,7 @@ def partners(one: Explained, other: Explained) -> tuple[Explained, Explained]:
     return one.only(first.isin(second)), other.only(second.isin(first))
 
 
-def proportions_hidden(models: Mapping[str, Sequence[Explained]]) -> pd.DataFrame:
+def proportions_hidden(models: dict[str, list[Explained]]) -> pd.DataFrame:
     """How much of each map lies on what turning hides: model, images, method, subject, proportion.
 
     `models` are those of each fold, by name. A row for each model, kind of images (of the planted
@@ -133,7 +132,7 @@ def proportions_hidden(models: Mapping[str, Sequence[Explained]]) -> pd.DataFram
     return pd.concat(tables, ignore_index=True)
 
 
-def turning_effects(corpus: Corpus, models: Mapping[str, Sequence[Explained]]) -> pd.DataFrame:
+def turning_effects(corpus: Corpus, models: dict[str, list[Explained]]) -> pd.DataFrame:
     """By how much turning the head alone changes the probability of pain: model, subject, change.
 
     A row for each model and sample without pain of `corpus`, the clean copy; `models` are those of
@@ -142,8 +141,7 @@ def turning_effects(corpus: Corpus, models: Mapping[str, Sequence[Explained]]) -
     ones = [one.some(PER_PERSON, labels=(False,)) for one in models[CLEAN]]
     fold = np.repeat(range(len(ones)), [len(one.rows) for one in ones])
     rows, size = np.concatenate([one.rows for one in ones]), ones[0].model.image_size
-    turned = [Change(turn=TURN)] * len(rows)
-    again = render_again(corpus, ones[0].store, rows, turned, size)
+    again = render_again(corpus, ones[0].store, rows, [Change(turn=TURN)] * len(rows), size)
     tables = []
     for number, one in enumerate(ones):
         kept = one.only(again.whole[fold == number])

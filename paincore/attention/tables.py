@@ -4,16 +4,13 @@ Means are of people, who all count the same, with 95 % intervals over resamples 
 (`shares.with_intervals`).
 """
 
-from collections.abc import Mapping
-
-import numpy as np
 import pandas as pd
 
 from paincore.attention.explained import PRETRAINED, SHUFFLED, TRAINED
 from paincore.attention.faithfulness import Faithfulness
 from paincore.attention.shares import with_intervals
 from paincore.attention.shortcut import CLEAN, PLANTED, ShortcutTrial
-from paincore.style import MINUS, Finding, bracket, verdict
+from paincore.style import MINUS, Finding, finding
 
 LEAST_PAIRS = 3  # of a sample and a unit, below which a person has no rank correlation
 
@@ -83,15 +80,12 @@ def shortcut_found(tried: ShortcutTrial, resamples: pd.DataFrame, model: str) ->
 
 
 def attention_findings(
-    apart: Mapping[str, np.ndarray],
-    beyond: pd.DataFrame,
-    found: Faithfulness,
-    tried: ShortcutTrial | None,
-    resamples: pd.DataFrame,
+    apart: dict, beyond: pd.DataFrame, found: Faithfulness, tried, resamples: pd.DataFrame
 ) -> list[Finding]:
     """What of the paper's reading holds on this corpus, and what its figures cannot show.
 
-    `apart` is of `shares.heads_apart` by model, `beyond` of `shares.beyond_controls` for rollout.
+    `apart` is of `shares.heads_apart` by model, `beyond` of `shares.beyond_controls` for rollout,
+    `tried` a `ShortcutTrial` or None.
     """
     tuned, planted = f"{TRAINED} {MINUS} {PRETRAINED}", f"{PLANTED} {MINUS} {CLEAN}"
     more = apart[TRAINED] - apart[PRETRAINED]
@@ -120,9 +114,7 @@ def _finding(question: str, row: pd.Series | None) -> Finding:
     """A row of `with_intervals` as a finding; None is what this corpus cannot be asked."""
     if row is None:
         return Finding(question, "-", "not measured: the corpus does not know its causes")
-    low, high = row["low"], row["high"]
-    estimate = f"{_two_digits(row['mean'])} {bracket(low, high, _two_digits)}"
-    return Finding(question, estimate, verdict(low, high))
+    return finding(question, *row[["mean", "low", "high"]], _two_digits)
 
 
 def _two_digits(value: float) -> str:

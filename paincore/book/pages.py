@@ -7,7 +7,6 @@ import os
 import platform
 import re
 from base64 import b64decode, b64encode
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from io import BytesIO
@@ -66,7 +65,7 @@ def made_in(seconds: float) -> dict:
     }
 
 
-def write_build(executed: Sequence[Path]) -> None:
+def write_build(executed: list[Path]) -> None:
     """Write the page on this build: what each chapter took, when and where, and the chapters as
     notebooks to take away."""
     rows, machines, total = [], set(), 0

@@ -65,8 +65,7 @@ def render(book: Path) -> Path:
     if index.is_file() and stamp.is_file() and stamp.read_text() == digest:
         return index
     stamp.unlink(missing_ok=True)
-    jupyter_book = Path(sys.executable).with_name("jupyter-book")
-    command = [jupyter_book, "build", book, "-W", "--keep-going"]
+    command = [Path(sys.executable).with_name("jupyter-book"), "build", book, "-W", "--keep-going"]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     said = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout)  # colours, which it insists on
     log.write_text(said, "utf-8")

@@ -16,11 +16,11 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock
 
-from paincore.data import facs, labels, unbc
+from paincore.data import facs, unbc
 from paincore.data import frames as frames_table
 from paincore.data.frames import KEYS, SEQUENCE_LABELS, with_derived
 from paincore.data.unbc import CorpusError, list_corpus, read_frames
-from paincore.files import whole_file, writing
+from paincore.files import making, whole_file
 from paincore.manifest import ROOT, DataSet, Expected, dataset_named
 from paincore.profiles import DEFAULT_PROFILE, profile_named
 
@@ -63,11 +63,7 @@ class Corpus:
 
 
 def open_corpus(
-    dataset: str | None = None,
-    data_root: str | Path | None = None,
-    profile: str = DEFAULT_PROFILE,
-    results: str | Path | None = None,
-    threshold: float = 0,
+    dataset: str | None = None, data_root=None, profile=DEFAULT_PROFILE, results=None, threshold=0
 ) -> Corpus:
     """Open a corpus of the manifest; a synthetic one that is not there yet is made.
 
@@ -81,16 +77,10 @@ def open_corpus(
     _check_kind(entry, root, generator)
     frames, ignored, digests = index(root, Path(results or ROOT / "results"))
     read = f"{label_fingerprint(frames, _version(entry, generator))} {digests['image']}"
-    return Corpus(
-        dataset=entry,
-        root=root,
-        frames=with_derived(frames, threshold),
-        ignored=tuple(ignored),
-        fingerprint=hashlib.sha256(read.encode()).hexdigest(),
-        landmarks_sha256=digests["landmarks"],
-        truth=pd.read_parquet(root / "Truth" / "frames.parquet") if generator else None,
-        threshold=threshold,
-    )
+    fingerprint = hashlib.sha256(read.encode()).hexdigest(), digests["landmarks"]
+    truth = pd.read_parquet(root / "Truth" / "frames.parquet") if generator else None
+    frames = with_derived(frames, threshold)
+    return Corpus(entry, root, frames, tuple(ignored), *fingerprint, truth, threshold)
 
 
 def _version(entry: DataSet, generator: dict | None) -> str:
@@ -149,7 +139,7 @@ def index(root: Path, results: Path) -> tuple[pd.DataFrame, list[str], dict[str,
     corpus, FileError where they cannot be written.
     """
     listing = list_corpus(root)
-    sources = (Path(module.__file__).read_bytes() for module in (facs, frames_table, labels, unbc))
+    sources = (Path(module.__file__).read_bytes() for module in (facs, frames_table, unbc))
     made_from = [listing.stamp, hashlib.sha256(b"".join(sources)).hexdigest()]
     folder = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]
     cache = results.resolve() / "index" / f"{folder}.parquet"
@@ -163,10 +153,8 @@ def index(root: Path, results: Path) -> tuple[pd.DataFrame, list[str], dict[str,
         frames, problems, digests = read_frames(listing)
         ignored = listing.ignored + problems
         frames.attrs = {"made_from": made_from, "ignored": ignored, "digests": digests}
-        with writing(cache):
-            cache.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(f"{cache}.lock"), whole_file(cache) as partial:
-                frames.to_parquet(partial)  # with its attrs
+        with making(cache), whole_file(cache) as partial:
+            frames.to_parquet(partial)  # with its attrs
     notes, frames.attrs = frames.attrs, {}
     return frames, notes["ignored"], notes["digests"]
 
@@ -214,7 +202,7 @@ def compare_counts(frames: pd.DataFrame, expected: Expected) -> pd.DataFrame:
     if expected.by_subject:
         for subject in sorted({*subjects.index, *expected.by_subject}):
             for part in subjects:
-                count = getattr(expected.by_subject.get(subject), part, 0)
+                count = expected.by_subject.get(subject, {}).get(part, 0)
                 rows.append((f"{part} of {subject}", count, subjects[part].get(subject, 0), True))
     if expected.pspi:
         for levels, count in expected.pspi.frames.items():

@@ -104,8 +104,7 @@ def timeline(corpus, faces: int = 6) -> Figure:
     title, height = f"Sequence {frames['sequence'].iloc[0]}", 2.0 + 0.17 * len(coded)
     figure = new_figure(corpus.dataset, title, 1.35 + height)
     images, lines = figure.subfigures(2, 1, height_ratios=(1.25, height))
-    usable = frames[frames["state"] == "ok"]
-    chosen = usable.iloc[np.unique(np.linspace(0, len(usable) - 1, faces).round().astype(int))]
+    chosen = tables.evenly_spaced(frames[frames["state"] == "ok"], faces)
     row = images.subplots(1, len(chosen), squeeze=False)
     _show_frames(row, corpus, chosen, "{0.frame}: PSPI {0.pspi:.0f}")
     pspi, units = lines.subplots(2, 1, sharex=True, height_ratios=(1.6, 0.26 * len(coded)))

@@ -36,15 +36,15 @@ def pain_counts(frames: pd.DataFrame) -> pd.DataFrame:
     return table.sort_values(["percent", "frames"], ascending=False, kind="stable")
 
 
-def states_of_frames(corpus: Corpus) -> pd.DataFrame:
+def states_of_frames(frames: pd.DataFrame, meanings=STATES, ignored=()) -> pd.DataFrame:
     """What became of every frame and file: `state`, `meaning`, `count`, `first case`; most first.
 
-    A row for each state of a frame that occurs, one for files that belong to no frame.
+    A row for each state of a frame that occurs, with its meaning, and one for `ignored` files.
     """
-    cases = corpus.frames.groupby("state")["problem"].agg(["size", "first"])
-    rows = [(state, STATES[state], *case) for state, case in cases.iterrows()]
-    if corpus.ignored:
-        rows.append(("ignored", "files of no frame", len(corpus.ignored), corpus.ignored[0]))
+    cases = frames.groupby("state")["problem"].agg(["size", "first"])
+    rows = [(state, meanings[state], *case) for state, case in cases.iterrows()]
+    if ignored:
+        rows.append(("ignored", "files of no frame", len(ignored), ignored[0]))
     table = pd.DataFrame(rows, columns=["state", "meaning", "count", "first case"])
     return table.sort_values("count", ascending=False, kind="stable", ignore_index=True)
 
@@ -58,6 +58,11 @@ def recomputed(frames: pd.DataFrame) -> pd.DataFrame:
     levels = range(facs.PSPI_MAXIMUM + 1)
     table = pd.crosstab(both["pspi"].astype(int), both["pspi_facs"].astype(int))
     return table.reindex(index=levels, columns=levels, fill_value=0)
+
+
+def evenly_spaced(frames: pd.DataFrame, most: int) -> pd.DataFrame:
+    """Up to `most` of the rows, evenly spaced from the first to the last."""
+    return frames.iloc[np.unique(np.linspace(0, len(frames) - 1, most).round().astype(int))]
 
 
 def example_frames(frames: pd.DataFrame, count: int) -> pd.DataFrame:

@@ -16,7 +16,6 @@ FG 2011.
 """
 
 import hashlib
-import math
 import os
 import re
 from collections.abc import Iterator
@@ -27,8 +26,7 @@ import numpy as np
 import pandas as pd
 
 from paincore import PaincoreError
-from paincore.data import labels
-from paincore.data.facs import AUS
+from paincore.data.facs import AUS, LID_AUS, PSPI_MAXIMUM
 from paincore.data.frames import FRAMES, KEYS, SEQUENCE_LABELS, with_derived
 
 SUBJECT_FOLDER = r"\d{3}-[a-z]{2}\d{3}"
@@ -36,7 +34,7 @@ SEQUENCE_FOLDER = r"[A-Za-z0-9_-]+"
 FRAME_FILE = rf"({SUBJECT_FOLDER})/({SEQUENCE_FOLDER})/\2((?!000)\d{{3}}|[1-9]\d{{3,4}})"
 SEQUENCE_FILE = rf"({SUBJECT_FOLDER})/({SEQUENCE_FOLDER})()\.txt"
 SUFFIX = {"image": ".png", "pspi": "_facs.txt", "facs": "_facs.txt", "landmarks": "_aam.txt"}
-PARSERS = {"pspi": labels.parse_pspi, "facs": labels.parse_facs}
+LANDMARKS = 66
 MISSING = {"image": "missing_image", "pspi": "missing_label", "facs": "missing_label"}
 PNG_START = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
 PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
@@ -109,10 +107,8 @@ def _files(folder: str, *inner: str) -> Iterator[tuple[str, os.DirEntry]]:
             for path, file in _files(entry.path, *inner[1:]):
                 yield f"{entry.name}/{path}", file
         else:
-            raise CorpusError(
-                f"{folder}: {entry.name!a} is not named as in 042-ll042/ll042t1aaaff. Rename it or "
-                "move it out of the corpus."
-            )
+            wrong = f"{entry.name!a} is not named as in 042-ll042/ll042t1aaaff"
+            raise CorpusError(f"{folder}: {wrong}. Rename it, or move it out of the corpus.")
 
 
 def _tree_folders(root: Path) -> dict[str, str]:
@@ -123,10 +119,8 @@ def _tree_folders(root: Path) -> dict[str, str]:
     found |= {tree: _find_folder(frame_labels, tree) for tree in PARSERS}
     found |= {label: _find_folder(ratings, label) for label in SEQUENCE_LABELS}
     if lacking := [tree for tree in MISSING if found[tree] is None]:
-        raise CorpusError(
-            f"{root}: no folder of {lacking[0]} files. data_root is the folder of a corpus in "
-            "UNBC-McMaster's layout, which holds Images, Frame_Labels/PSPI and Frame_Labels/FACS."
-        )
+        layout = "Give as data_root what holds Images, Frame_Labels/PSPI and Frame_Labels/FACS."
+        raise CorpusError(f"{root}: no folder of {lacking[0]} files. {layout}")
     return {tree: path.relative_to(root).as_posix() for tree, path in found.items() if path}
 
 
@@ -171,14 +165,14 @@ def read_landmarks(root: Path, landmarks: str) -> np.ndarray:
     Raises CorpusError.
     """
     try:
-        return labels.parse_landmarks((Path(root) / landmarks).read_bytes())
+        return parse_landmarks((Path(root) / landmarks).read_bytes())
     except (OSError, ValueError) as error:
         raise CorpusError(f"{Path(root) / landmarks}: {error}") from error
 
 
 def _read_sequence(listing: Listing, folder: str, sequence: str, problems: list[str]) -> dict:
     """The columns that the frames of a sequence share."""
-    ratings = dict.fromkeys(SEQUENCE_LABELS, math.nan)
+    ratings = dict.fromkeys(SEQUENCE_LABELS, np.nan)
     for label in listing.files[folder, sequence].keys() & ratings.keys():
         path = f"{listing.folders[label]}/{folder}/{sequence}.txt"
         value, state, reason = _read_file(listing.root, label, path)
@@ -214,7 +208,7 @@ def _read_frame(listing: Listing, folder: str, sequence: str, frame: int, digest
         "pspi": values.get("pspi"),
         "state": state if paths.keys() & MISSING.keys() else "missing_frame",
         "problem": "; ".join(sentence for _, sentence in faults),
-        **{f"au{au}": math.nan if coded is None else coded.get(au, 0.0) for au in AUS},
+        **{f"au{au}": np.nan if coded is None else coded.get(au, 0.0) for au in AUS},
     }
 
 
@@ -227,7 +221,7 @@ def _read_file(root: Path, tree: str, path: str) -> tuple[float | dict | str | N
         if tree in HASHED:
             state = check_png(content) if tree == "image" else ("ok", "")
             return hashlib.sha256(content).hexdigest(), *state
-        return PARSERS.get(tree, labels.parse_number)(content), "ok", ""
+        return PARSERS.get(tree, parse_number)(content), "ok", ""
     except ValueError as error:
         return None, f"bad_{tree}", f"cannot be used: {error}"
     except OSError as error:
@@ -244,3 +238,70 @@ def check_png(content: bytes) -> tuple[str, str]:
     if not content.endswith(PNG_END):
         return "truncated", f"is cut short at {len(content)} bytes: it does not end as a PNG does"
     return "ok", ""
+
+
+# Single label files: their bytes in. What a file may not hold raises a ValueError with the line or
+# the value, to which the caller adds the file's name.
+
+
+def parse_number(content: bytes) -> float:
+    """The one finite number of a PSPI or sequence label file."""
+    words = content.split()
+    if len(words) != 1:
+        raise ValueError(f"{len(words)} values instead of one")
+    return _finite(words[0])
+
+
+def parse_pspi(content: bytes) -> float:
+    """The PSPI of one frame, 0 to 16."""
+    value = parse_number(content)
+    if not 0 <= value <= PSPI_MAXIMUM:
+        raise ValueError(f"PSPI {value:g} is outside 0 to {PSPI_MAXIMUM}")
+    return value
+
+
+def parse_facs(content: bytes) -> dict[int, float]:
+    """The intensities, 0 to 5, of the AUs coded in one frame, from rows "AU intensity x y".
+
+    An empty file codes none. AU43 and AU45 have no intensity: where they are named, they are 1. Of
+    an AU named twice the stronger counts.
+    """
+    aus = {}
+    for au, intensity, _, _ in _rows(content, 4):
+        if au != int(au) or not 1 <= au <= 98:
+            raise ValueError(f"{au:g} is not the number of an action unit")
+        if not 0 <= intensity <= 5:
+            raise ValueError(f"intensity {intensity:g} of AU{au:g} is outside 0 to 5")
+        intensity = 1.0 if au in LID_AUS else intensity
+        aus[int(au)] = max(intensity, aus.get(int(au), 0.0))
+    return aus
+
+
+def parse_landmarks(content: bytes) -> np.ndarray:
+    """The facial landmarks of one frame, float64 (66, 2): x and y in pixels."""
+    rows = _rows(content, 2)
+    if len(rows) != LANDMARKS:
+        raise ValueError(f"{len(rows)} rows of x and y instead of {LANDMARKS}")
+    return np.array(rows)
+
+
+def _rows(content: bytes, width: int) -> list[list[float]]:
+    """The numbers of each line that is not blank, `width` of them."""
+    rows = []
+    for number, line in enumerate(content.splitlines(), start=1):
+        words = line.split()
+        if len(words) not in (0, width):
+            raise ValueError(f"line {number} has {len(words)} values instead of {width}")
+        if words:
+            rows.append([_finite(word) for word in words])
+    return rows
+
+
+def _finite(word: bytes) -> float:
+    value = float(word)
+    if not np.isfinite(value):
+        raise ValueError(f"{value} is not finite")
+    return value
+
+
+PARSERS = {"pspi": parse_pspi, "facs": parse_facs}

@@ -1,6 +1,5 @@
 """The configurations of chapter 05, side by side, at any decision threshold."""
 
-from collections.abc import Mapping
 from functools import partial
 from itertools import chain, cycle
 
@@ -56,9 +55,7 @@ def threshold_text(predictions: pd.DataFrame, threshold: float) -> str:
 
 
 @styled
-def threshold_figure(
-    corpus: Corpus, chosen: Mapping[str, pd.DataFrame], threshold: float
-) -> Figure:
+def threshold_figure(corpus: Corpus, chosen: dict[str, pd.DataFrame], threshold: float) -> Figure:
     """The ROC curve of each of `chosen`, predictions by title; for the first of them the confusion
     matrix at a threshold, and precision, recall and F1 at all.
 
@@ -74,10 +71,9 @@ def threshold_figure(
     curves.set(xlabel="false positive rate", ylabel="recall", title="ROC")
     figure.legend(handles=curves.lines, loc="outside lower center", ncols=2, fontsize=7)
     called = called_pain(first["probability"], threshold)
-    look = {"display_labels": ["no pain", "pain"], "cmap": "Blues", "colorbar": False}
-    metrics.ConfusionMatrixDisplay.from_predictions(
-        first["pain"].astype(bool), called, ax=counts, values_format=",d", **look
-    )
+    found = metrics.confusion_matrix(first["pain"].astype(bool), called, labels=[False, True])
+    display = metrics.ConfusionMatrixDisplay(found, display_labels=["no pain", "pain"])
+    display.plot(ax=counts, values_format=",d", cmap="Blues", colorbar=False)
     table = at_all_thresholds(first)
     for name, colour in zip(table.columns, (THIS, PAIN, "black"), strict=True):
         scores.plot(table[name], color=colour, lw=1.3, label=name)
@@ -90,14 +86,14 @@ def threshold_figure(
     return figure
 
 
-def move_threshold(corpus: Corpus, ablations: Mapping[str, Ablation]) -> ipywidgets.VBox:
+def move_threshold(corpus: Corpus, ablations: dict[str, Ablation]) -> ipywidgets.VBox:
     """For the rendered book: the best configuration of the first model at each threshold."""
     explorer = explore_ablations(corpus, ablations)
     best, thresholds = explorer.state["titles"], np.arange(1, 20) / 20
     return player([explorer.show(best, threshold) for threshold in thresholds], "threshold", 9)
 
 
-def explore_ablations(corpus: Corpus, ablations: Mapping[str, Ablation]) -> Explorer:
+def explore_ablations(corpus: Corpus, ablations: dict[str, Ablation]) -> Explorer:
     """Configurations of chapter 05 against each other, and the first of them at any threshold.
 
     `ablations` is what `paincore.ablations.search.ablate` returns.

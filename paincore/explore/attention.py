@@ -1,6 +1,5 @@
 """Attention of any test sample: layer, head or rollout, with pain and prediction over time."""
 
-from collections.abc import Sequence
 from functools import partial
 
 import ipywidgets
@@ -14,8 +13,9 @@ from paincore.attention import maps
 from paincore.attention.explained import Explained
 from paincore.attention.figures import MAP_COLOURS, NO_SAMPLE, THRESHOLD, overlay, tiled
 from paincore.data.corpus import Corpus
+from paincore.data.tables import evenly_spaced
 from paincore.explore.explorer import Explorer, Shown, choice, sequence_controls, slider
-from paincore.explore.players import evenly_spaced, player
+from paincore.explore.players import player
 from paincore.style import PAIN, THIS, new_figure, styled
 
 ROLLOUT = "rollout"
@@ -64,12 +64,7 @@ def course_figure(
 
 
 def sample_shown(
-    corpus: Corpus,
-    explained: Explained,
-    number: int,
-    layer: int | str,
-    heads: str,
-    threshold: float,
+    corpus, explained: Explained, number: int, layer: int | str, heads: str, threshold: float
 ) -> Shown:
     """A test sample: what is known of it, and its map beside PSPI and prediction along its
     sequence."""
@@ -98,7 +93,7 @@ def watch_attention(corpus: Corpus, chosen: maps.ChosenSample | None) -> ipywidg
     return player(shown, "sample", int(np.argmin(abs(numbers - chosen.number))))
 
 
-def explore_attention(corpus: Corpus, models: Sequence[Explained]) -> Explorer:
+def explore_attention(corpus: Corpus, models: list[Explained]) -> Explorer:
     """Any test sample of any fold: which layer and head, or rollout, and from where on to colour.
 
     `models` are the folds of one configuration; each person is shown by the model that was tested
@@ -106,10 +101,9 @@ def explore_attention(corpus: Corpus, models: Sequence[Explained]) -> Explorer:
     """
     model_of = {s: one for one in models for s in one.run.predictions["subject"].unique()}
     config = models[0].model.encoder.config
-    heads = map(str, range(config.num_attention_heads))
     controls = sequence_controls(pd.concat([one.run.predictions for one in models])) | {
         "layer": choice("layer", [ROLLOUT, *range(config.num_hidden_layers)]),
-        "heads": choice("heads", [*maps.FUSIONS, *heads]),
+        "heads": choice("heads", [*maps.FUSIONS, *map(str, range(config.num_attention_heads))]),
         "threshold": slider("coloured from", 0, 0.95, 0.05, THRESHOLD),
     }
 

@@ -8,7 +8,7 @@ rules.
 """
 
 import html
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -51,10 +51,8 @@ class Explorer(ipywidgets.VBox):
     shown as the text. `more` stands below the controls.
     """
 
-    def __init__(
-        self, controls: Mapping, show: Callable[..., Shown], more: Sequence[ipywidgets.Widget] = ()
-    ) -> None:
-        self.controls, self.show = dict(controls), show
+    def __init__(self, controls: dict, show: Callable[..., Shown], more: Sequence = ()) -> None:
+        self.controls, self.show = controls, show
         self.image, self.below = LiveImage(), ipywidgets.HTML()
         self.asked_for = False
         super().__init__([row_of(controls), *more, self.image, self.below])
@@ -119,13 +117,13 @@ def png(image: np.ndarray) -> bytes:
     return cv2.imencode(".png", bgr, (cv2.IMWRITE_PNG_COMPRESSION, 1))[1].tobytes()
 
 
-def widgets_table(explorers: Mapping[str, Explorer]):
+def widgets_table(explorers: dict[str, Explorer]):
     """What each widget says of the state that it is in."""
     rows = [(name, explorer.text) for name, explorer in explorers.items()]
     return table(pd.DataFrame(rows, columns=["widget", "what it shows"]))
 
 
-def row_of(controls: Mapping[str, ipywidgets.ValueWidget]) -> ipywidgets.Box:
+def row_of(controls: dict[str, ipywidgets.ValueWidget]) -> ipywidgets.Box:
     """The controls in their order; before `place` a button that plays it."""
     widgets = list(controls.values())
     if "place" in controls:

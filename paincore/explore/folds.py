@@ -1,6 +1,5 @@
 """Folds moved by hand, beside the most even ones that there are."""
 
-from collections.abc import Mapping, Sequence
 from functools import partial
 
 import ipywidgets
@@ -12,13 +11,15 @@ from paincore.explore.explorer import Explorer, Shown, choice, slider
 from paincore.folds.designs import Fold, FoldError, ranges_over_folds
 from paincore.folds.figures import designs
 
+RANGES = "{0}: {1.pain:.0f} pain frames, {1.frames:.0f} frames, {1.proportion:.1f} % pain"
 
-def home_folds(frames: pd.DataFrame, folds: Sequence[Fold]) -> dict[str, int]:
+
+def home_folds(frames: pd.DataFrame, folds: list[Fold]) -> dict[str, int]:
     """The number of the fold that tests each subject."""
     return {name: fold.number for fold in folds for name in fold.test_subjects(frames)}
 
 
-def moved(frames: pd.DataFrame, folds: Sequence[Fold], tested_in: Mapping[str, int]) -> list[Fold]:
+def moved(frames: pd.DataFrame, folds: list[Fold], tested_in: dict[str, int]) -> list[Fold]:
     """The folds with some subjects tested in others: `tested_in` has a fold's number by subject.
 
     Raises FoldError for a fold that is left with nobody.
@@ -31,7 +32,7 @@ def moved(frames: pd.DataFrame, folds: Sequence[Fold], tested_in: Mapping[str, i
     return [Fold("moved", n, np.setdiff1d(rows, test), test) for n, test in tests.items()]
 
 
-def explore_folds(corpus: Corpus, frames: pd.DataFrame, folds: Sequence[Fold]) -> Explorer:
+def explore_folds(corpus: Corpus, frames: pd.DataFrame, folds: list[Fold]) -> Explorer:
     """Move people from fold to fold and see what becomes of the balance.
 
     `frames` is the store's table, `folds` those of the design balanced.
@@ -44,11 +45,7 @@ def explore_folds(corpus: Corpus, frames: pd.DataFrame, folds: Sequence[Fold]) -
 
     def show(subject: str, fold: int) -> Shown:
         by_design = {"balanced": folds, "moved": moved(frames, folds, now | {subject: fold})}
-        found = [
-            f"{name}: {row.pain:.0f} pain frames, {row.frames:.0f} frames, "
-            f"{row.proportion:.1f} % pain"
-            for name, row in ranges_over_folds(frames, by_design).iterrows()
-        ]
+        found = [RANGES.format(*row) for row in ranges_over_folds(frames, by_design).iterrows()]
         text = f"Largest fold − smallest. {'; '.join(found)}"
         return Shown(text, partial(designs, corpus, frames, by_design))
 

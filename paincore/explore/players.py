@@ -4,24 +4,22 @@ A rendered page has no kernel behind it, so the controls are linked in the brows
 """
 
 from base64 import b64encode
-from collections.abc import Sequence
 from html import escape
 from io import BytesIO
 
 import ipywidgets
 import numpy as np
-import pandas as pd
 from matplotlib.figure import Figure
 
-from paincore.data import tables
 from paincore.data.figures import show_frame, units_of
+from paincore.data.tables import evenly_spaced, telling_sequence
 from paincore.explore.explorer import Shown
 from paincore.style import MUTED, new_figure, show_face, styled
 
 
 def watch_sequence(corpus, most: int = 40) -> ipywidgets.VBox:
     """Play the sequence that chapter 01 shows, up to `most` evenly spaced frames of it."""
-    frames = tables.telling_sequence(corpus.frames).query("state == 'ok'")
+    frames = telling_sequence(corpus.frames).query("state == 'ok'")
     shown = []
     for frame in evenly_spaced(frames, most).itertuples():
         units = [f"AU{au[2:]}: {value:.0f}" for au, value in units_of(frame).items() if value > 0]
@@ -33,8 +31,6 @@ def watch_sequence(corpus, most: int = 40) -> ipywidgets.VBox:
 def turn_head(corpus, store, frames, most: int = 30) -> ipywidgets.VBox:
     """Turn a head: frames of a store, sorted by yaw, beside their frontal views; up to `most`,
     evenly spaced."""
-    if frames.empty:
-        return ipywidgets.VBox([ipywidgets.Label("No face was found in this corpus.")])
     shown = []
     for frame in evenly_spaced(frames, most).itertuples():
         title = f"{frame.subject}, yaw {frame.yaw:z.0f}°"
@@ -56,12 +52,7 @@ def _frame_shown(corpus, frame, title: str, below: str, *views: np.ndarray) -> S
     return Shown(f"{title}, {below}", lambda: figure)
 
 
-def evenly_spaced(frames: pd.DataFrame, most: int) -> pd.DataFrame:
-    """Up to `most` of the rows, evenly spaced from the first to the last."""
-    return frames.iloc[np.unique(np.linspace(0, len(frames) - 1, most).round().astype(int))]
-
-
-def player(shown: Sequence[Shown], what: str = "image", first: int = 0) -> ipywidgets.VBox:
+def player(shown: list[Shown], what: str = "image", first: int = 0) -> ipywidgets.VBox:
     """One image at a time of what is shown, with a button that plays them and a slider."""
     images = [_image(one.render(), one.text) for one in shown]
     stack = ipywidgets.Stack(images, selected_index=first)
@@ -79,6 +70,5 @@ def _image(figure: Figure, alt: str) -> ipywidgets.HTML:
     figure.savefig(data, format="jpeg", dpi=110, pil_kwargs={"quality": 85})
     source = f"data:image/jpeg;base64,{b64encode(data.getvalue()).decode()}"
     # Not ipywidgets.Image, which has no alternative text.
-    return ipywidgets.HTML(
-        f'<img class="widget-image" alt="{escape(alt)}" src="{source}" style="max-width: 100%">'
-    )
+    look = 'class="widget-image" style="max-width: 100%"'
+    return ipywidgets.HTML(f'<img {look} alt="{escape(alt)}" src="{source}">')

@@ -1,6 +1,5 @@
 """Any frame of the corpus, as every backend registers it."""
 
-from collections.abc import Mapping
 from functools import partial
 
 import numpy as np
@@ -9,12 +8,12 @@ from paincore.data.corpus import Corpus
 from paincore.explore.explorer import Explorer, Shown, sequence_controls
 from paincore.registration.backends import TAKE_LANDMARKS, Backend
 from paincore.registration.faces import Face, Picture, find_faces, read_picture
-from paincore.registration.figures import draw_mesh, label, say
-from paincore.style import may_be_shown, new_figure, show_face, styled
+from paincore.registration.figures import draw_mesh, show
+from paincore.style import may_be_shown, new_figure, styled
 
 
 @styled
-def registration_figure(corpus, subject: str, image: Picture, faces: Mapping, here: Mapping):
+def registration_figure(corpus, subject: str, image: Picture, faces: dict, here: dict):
     """An image with its mesh, what of the face is visible, and the view of each backend.
 
     `faces` are what each backend finds in the image, or why it cannot look, by its name; `here` are
@@ -32,15 +31,11 @@ def registration_figure(corpus, subject: str, image: Picture, faces: Mapping, he
     for name, face in faces.items():
         shown[name] = views[name].image if name in views else getattr(face, "state", "not here")
     for axes, (name, one) in zip(panels, shown.items(), strict=True):
-        label(axes, name)
-        if isinstance(one, str):
-            say(axes, one)
-        else:
-            show_face(axes, one, corpus.dataset, subject)
+        show(axes, corpus, subject, one, name)
     return figure
 
 
-def explore_registration(corpus: Corpus, backends: Mapping[str, Backend | str]) -> Explorer:
+def explore_registration(corpus: Corpus, backends: dict[str, Backend | str]) -> Explorer:
     """Walk through the frames of a sequence, and see them registered.
 
     `backends` has each backend, or the reason why it cannot run, by name.

@@ -155,9 +155,7 @@ def export(watched: Watched, folder: Path) -> str:
     return f"Written: {table}, {write_video(timed, table.with_suffix('.mp4'))}"
 
 
-def explore_video(
-    corpus: Corpus, explained: Explained, path: str | None = None, results: str | None = None
-) -> Explorer:
+def explore_video(corpus: Corpus, explained: Explained, path=None, results=None) -> Explorer:
     """Walk through a video with a model's probability, and export what it said.
 
     `path` is an image or video; without one, a test sequence of the corpus is shown. What is

@@ -34,6 +34,11 @@ class Fold:
     train: np.ndarray
     test: np.ndarray
 
+    def among(self, usable: np.ndarray) -> "Fold":
+        """The same without the frames that are not `usable`, bool (N,)."""
+        sides = (side[usable[side]] for side in (self.train, self.test))
+        return Fold(self.design, self.number, *sides)
+
     def train_subjects(self, frames: pd.DataFrame) -> list[str]:
         """Names of the people it is trained on, sorted."""
         return _names(frames, self.train)
@@ -43,9 +48,7 @@ class Fold:
         return _names(frames, self.test)
 
 
-def make_folds(
-    frames: pd.DataFrame, design: str = "balanced", usable: np.ndarray | None = None, seed: int = 0
-) -> list[Fold]:
+def make_folds(frames: pd.DataFrame, design="balanced", usable=None, seed=0) -> list[Fold]:
     """The folds of a design over a frames table.
 
     `design` is a name from `DESIGNS` or "random_frames", which leaks on purpose: it deals frames,
@@ -70,16 +73,13 @@ def make_folds(
     folds = [Fold(design, k, np.setdiff1d(rows, test), test) for k, test in enumerate(tests, 1)]
     for fold in folds:
         if frames["pain"].iloc[fold.train].nunique() < 2:
-            raise FoldError(
-                f"fold {fold.number} of {design} would be trained on one class, the frames of "
-                f"{_listed(fold.train_subjects(frames))}: take another design or more subjects."
-            )
+            wrong = f"fold {fold.number} of {design} would be trained on one class, the frames of"
+            people = _listed(fold.train_subjects(frames))
+            raise FoldError(f"{wrong} {people}: take another design or more subjects.")
     return folds
 
 
-def possible_designs(
-    frames: pd.DataFrame, usable: np.ndarray, design: str
-) -> tuple[dict[str, list[Fold]], dict[str, str]]:
+def possible_designs(frames: pd.DataFrame, usable: np.ndarray, design: str) -> tuple[dict, dict]:
     """The folds of `design` and of each design of five folds, and why some cannot be made.
 
     The second maps a design's name to the reason. Raises FoldError where `design` is one of them.
@@ -102,11 +102,8 @@ def published(counts: pd.DataFrame, seed: int) -> list[list[str]]:
     """
     theirs, here = set(np.concatenate(paper.RELEASED_FOLDS)), set(counts.index)
     if here != theirs:
-        raise FoldError(
-            "the published folds are lists of UNBC-McMaster's 25 subjects: "
-            f"{_listed(theirs - here)} are missing here, {_listed(here - theirs)} are not in them. "
-            "Take the design balanced."
-        )
+        wrong = f"{_listed(theirs - here)} are missing, {_listed(here - theirs)} are not in them"
+        raise FoldError(f"published are UNBC-McMaster's 25 subjects: {wrong}. Take balanced.")
     return [list(group) for group in paper.RELEASED_FOLDS]
 
 
@@ -206,10 +203,8 @@ def check_leakage(frames: pd.DataFrame, fold: Fold, clips: np.ndarray | None = N
         return {*_names(frames, side)}
 
     if both := people(fold.train) & people(fold.test):
-        raise LeakageError(
-            f"fold {fold.number} of {fold.design} is trained and tested on frames of the same "
-            f"people, {_listed(both)}: take a design that is made of people, such as balanced."
-        )
+        wrong = f"fold {fold.number} of {fold.design} is trained and tested on {_listed(both)}"
+        raise LeakageError(f"{wrong}: take a design that is made of people, such as balanced.")
 
 
 def count_by_subject(frames: pd.DataFrame, rows: np.ndarray) -> pd.DataFrame:
@@ -251,10 +246,8 @@ def _listed(names: Sequence[str] | set[str]) -> str:
 
 def _check_equal(counts: pd.DataFrame) -> None:
     if len(counts) % paper.FOLDS:
-        raise FoldError(
-            f"{len(counts)} subjects cannot be dealt equally to {paper.FOLDS} folds: leave some "
-            "out, or take the design leave_one_subject_out (make book DESIGN=...)."
-        )
+        wrong = f"{len(counts)} subjects cannot be dealt equally to {paper.FOLDS} folds"
+        raise FoldError(f"{wrong}: leave some out, or take the design leave_one_subject_out.")
 
 
 def _named(counts: pd.DataFrame, folds: np.ndarray) -> list[list[str]]:

@@ -1,7 +1,5 @@
 """Fold designs side by side, and what a leaking split seems to add."""
 
-from collections.abc import Mapping, Sequence
-
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -13,7 +11,7 @@ from paincore.statistics.bootstrap import difference, resample_subjects
 
 
 @style.styled
-def designs(corpus, frames: pd.DataFrame, by_design: Mapping[str, Sequence[Fold]]) -> Figure:
+def designs(corpus, frames: pd.DataFrame, by_design: dict[str, list[Fold]]) -> Figure:
     """Pain frames and frames that each fold tests, a part of a bar for each person.
 
     `frames` is the store's table.
@@ -47,9 +45,7 @@ def draw_people(axes: Axes, counts: pd.DataFrame, measure: str, colour: str) -> 
     axes.set_ylim(0, max(axes.get_ylim()[1], 1.3 * totals.max()))
 
 
-def evenness_table(
-    frames: pd.DataFrame, by_design: Mapping[str, Sequence[Fold]], reasons: Mapping[str, str]
-) -> Styler:
+def evenness_table(frames: pd.DataFrame, by_design: dict, reasons: dict[str, str]) -> Styler:
     """Each design's ranges over its folds, or why it cannot be made, of `possible_designs`."""
     rows = [
         (design, f"{row.pain:,.0f}", f"{row.frames:,.0f}", f"{row.proportion:.1f}", "")
@@ -61,7 +57,7 @@ def evenness_table(
     return style.table(table.assign(design=table["design"].str.replace("_", " ")))
 
 
-def fold_findings(tested: Mapping[str, pd.DataFrame]) -> Styler:
+def fold_findings(tested: dict[str, pd.DataFrame]) -> Styler:
     """What frames dealt at random add to F1 and AUC.
 
     `tested` maps a design made of people and the one that leaks, in this order, to predictions.
@@ -69,8 +65,6 @@ def fold_findings(tested: Mapping[str, pd.DataFrame]) -> Styler:
     (design, honest), (leaky, leaking) = tested.items()
     resamples, found = resample_subjects(honest), []
     for score, label in (("f1", "F1"), ("auc", "AUC")):
-        gain, low, high, _ = difference(leaking, honest, resamples, score)
-        estimate = f"{style.signed(gain)} {style.bracket(low, high, style.signed)}"
-        verdict = style.verdict(low, high)
-        found.append(style.Finding(f"{label}, {leaky} − {design}", estimate, verdict))
+        gain = difference(leaking, honest, resamples, score)
+        found.append(style.finding(f"{label}, {leaky} − {design}", *gain[:3]))
     return style.findings_table(found)

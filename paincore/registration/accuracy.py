@@ -14,12 +14,13 @@ from scipy import stats
 
 from paincore.data.corpus import Corpus
 from paincore.data.frames import KEYS
+from paincore.data.tables import evenly_spaced
 from paincore.registration.backends import Backend
 from paincore.registration.faces import Face, Picture, find_faces, read_picture, usable_landmarks
 from paincore.registration.frontal import FaceMesh, Frontal, crop
 from paincore.registration.landmarker import WITHOUT_INNER_CORNERS, points_68
 from paincore.registration.store import FrameStore
-from paincore.style import Finding, bracket, number, verdict
+from paincore.style import Finding, finding, number
 from synthpain.head import View, landmarks66, project
 from synthpain.people import draw_people, face_vertices
 from synthpain.render import Renderer
@@ -65,11 +66,9 @@ class Sample(NamedTuple):
 
 def inspect(corpus: Corpus, store: FrameStore, backend: Backend, most: int = 240) -> Sample:
     """Register up to `most` frames of a store again, evenly spaced, for what it does not keep."""
-    frames = store.frames[store.usable]
-    chosen = np.linspace(0, len(frames) - 1, min(most, len(frames))).round().astype(int)
-    size = store.images.shape[1]
+    frames, size = evenly_spaced(store.faces, most), store.images.shape[1]
     errors, count, sums = [], 0, np.zeros((2, size, size, 3))
-    for row in frames.iloc[chosen].itertuples():
+    for row in frames.itertuples():
         (face,) = find_faces([read_picture(corpus.root, row, backend.name)], backend, size)
         if face.view is None:  # its file has changed, or another processor has seen it
             continue
@@ -151,7 +150,7 @@ def registration_findings(
     errors = sample.errors.set_index("subject")
     rows = [("landmark error without the jaw (% of the face's size)", errors["error"], False)]
     if corpus.truth is not None:
-        pose = pose_errors(frames[store.usable], corpus.truth).set_index("subject")
+        pose = pose_errors(store.faces, corpus.truth).set_index("subject")
         rows += [(f"{angle}, measured − true (°)", pose[angle], True) for angle in ANGLES]
     if turned is not None:
         by_30 = turned[turned["yaw"].abs() == 30].set_index("person")
@@ -164,5 +163,5 @@ def _over_people(question: str, values: pd.Series, compared: bool) -> Finding:
     """A finding of values whose index names people; `compared` with 0, it has a verdict."""
     means = values.groupby(level=0).mean()
     low, high = stats.t.interval(0.95, len(means) - 1, means.mean(), means.sem())
-    estimate = f"{number(means.mean())} {bracket(low, high)}"
-    return Finding(question, estimate, verdict(low, high) if compared else "")
+    found = finding(question, means.mean(), low, high, number)
+    return found if compared else found._replace(verdict="")

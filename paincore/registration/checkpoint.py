@@ -10,12 +10,10 @@ The manifest knows PRNet's index by its SHA-256, but not its values: these are c
 tensor against the index's checksum. All tensors are float32, in one little-endian file.
 """
 
-import math
 import struct
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple
 
 import google_crc32c
 import numpy as np
@@ -33,33 +31,24 @@ class CheckpointError(PaincoreError):
     """Values that are not those of their index; the message names the file and the tensor."""
 
 
-class TensorEntry(NamedTuple):
-    """A tensor's shape, the byte at which its values begin, and their masked CRC-32C."""
-
-    shape: tuple[int, ...]
-    offset: int
-    crc: int
-
-
 def read_tensors(index: Path) -> dict[str, np.ndarray]:
     """The tensors, float32 by name, of the checkpoint with that index; those of the optimiser are
     left out. Raises CheckpointError, which names the file and the tensor, for damaged values."""
     values, tensors = index.with_suffix(".data-00000-of-00001"), {}
-    for name, entry in read_index(index).items():
+    for name, (shape, offset, crc) in read_index(index).items():
         if name.rpartition("/")[2] in OPTIMISER:
             continue
-        tensor = np.fromfile(values, "<f4", math.prod(entry.shape), offset=entry.offset)
-        if masked_crc(tensor.tobytes()) != entry.crc:
-            raise CheckpointError(
-                f"{values} is damaged, or of another index: {name} does not match its checksum. "
-                "Get both files of the checkpoint again, from one download."
-            )
-        tensors[name] = tensor.reshape(entry.shape)
+        tensor = np.fromfile(values, "<f4", int(np.prod(shape)), offset=offset)
+        if masked_crc(tensor.tobytes()) != crc:
+            wrong = f"{values}: {name} does not match its checksum in the index"
+            raise CheckpointError(f"{wrong}. Get both files again, from one download.")
+        tensors[name] = tensor.reshape(shape)
     return tensors
 
 
-def read_index(path: Path) -> dict[str, TensorEntry]:
-    """The entries of an index by name."""
+def read_index(path: Path) -> dict[str, tuple]:
+    """Of each tensor by its name: shape, the byte at which its values begin, and their masked
+    CRC-32C."""
     table = path.read_bytes()
     footer = BytesIO(table[-FOOTER_BYTES:])
     read_block(table, footer)  # a filter, which is not needed
@@ -85,12 +74,11 @@ def block_rows(block: bytes) -> Iterator[tuple[bytes, bytes]]:
         yield key, stream.read(length)
 
 
-def read_entry(message: bytes) -> TensorEntry:
+def read_entry(message: bytes) -> tuple[tuple[int, ...], int, int]:
     """A `BundleEntryProto`; a field that is left out is 0 or empty."""
     fields = dict(wire_fields(message))
     sizes = [dict(wire_fields(dimension)) for _, dimension in wire_fields(fields.get(2, b""))]
-    shape = tuple(size[1] for size in sizes)
-    return TensorEntry(shape, fields.get(4, 0), int.from_bytes(fields[6], "little"))
+    return tuple(size[1] for size in sizes), fields.get(4, 0), int.from_bytes(fields[6], "little")
 
 
 def masked_crc(data: bytes) -> int:

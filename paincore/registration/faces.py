@@ -4,7 +4,6 @@ An image without a usable face is not an error: it has a state, a word of `FACE_
 corpus, of `paincore.data.frames.STATES`, and a sentence that names its file.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,7 +73,7 @@ class Face:
         return {"score": score, "faces": faces} | pose | {"extreme_yaw": extreme}
 
 
-def find_faces(pictures: Sequence[Picture], backend: Backend, size: int = 224) -> list[Face]:
+def find_faces(pictures: list[Picture], backend: Backend, size: int = 224) -> list[Face]:
     """The largest face of each picture, its view `size` pixels square.
 
     Raises RegistrationError naming the images if the backend fails on them.
@@ -98,8 +97,7 @@ def _face(picture: Picture, mesh: FaceMesh | None, backend: Backend, size: int) 
     if not mesh.score >= PRESENT:
         problem = f"{picture.name}: presence score {mesh.score:.3f}, below {PRESENT}"
         return Face(picture, mesh, None, "low_presence", problem)
-    view = backend.view(picture.image, mesh, backend.topology, size)
-    return Face(picture, mesh, view, "ok", "")
+    return Face(picture, mesh, backend.view(picture.image, mesh, backend.topology, size), "ok", "")
 
 
 def read_picture(root: Path, row: object, backend: str) -> Picture:

@@ -15,12 +15,12 @@ from matplotlib.patches import Rectangle
 
 from paincore import paper, style
 from paincore.data.figures import show_frame
+from paincore.data.tables import evenly_spaced
 from paincore.registration.accuracy import ANGLES, find, pose_errors, turned_table
 from paincore.registration.faces import EXTREME_YAW
 from paincore.registration.frontal import FaceMesh, crop
 
 PATCHES = 14  # a side, of 16 pixels at 224
-NO_FACE = "No face was found in this corpus, so there is nothing to show."
 NO_CLIP = "No four frames with a face follow one another in this corpus."
 NO_HEADS = "Only synthetic people can be asked to turn, and this corpus has none."
 NO_LANDMARKS = "No registered frame has landmarks to compare with."
@@ -46,8 +46,7 @@ def rising_clip(frames: pd.DataFrame) -> pd.DataFrame:
 
 def turning_person(frames: pd.DataFrame) -> pd.DataFrame:
     """The registered frames, by yaw, of the subject whose yaw varies most."""
-    ranges = frames.groupby("subject")["yaw"].agg(np.ptp)
-    widest = ranges.idxmax() if len(ranges) else None
+    widest = frames.groupby("subject")["yaw"].agg(np.ptp).idxmax()
     return frames[frames["subject"] == widest].sort_values("yaw", kind="stable")
 
 
@@ -61,7 +60,7 @@ def spread_over_yaw(frames: pd.DataFrame, count: int) -> pd.DataFrame:
 def most_turned(frames: pd.DataFrame, count: int) -> pd.DataFrame:
     """Each subject's most turned frame, by yaw; `count` of them, evenly spaced."""
     each = frames.loc[frames["yaw"].abs().groupby(frames["subject"]).idxmax()].sort_values("yaw")
-    return each.iloc[np.linspace(0, len(each) - 1, min(count, len(each))).round().astype(int)]
+    return evenly_spaced(each, count)
 
 
 def draw_mesh(axes: Axes, mesh: FaceMesh, triangles: np.ndarray) -> None:
@@ -85,19 +84,14 @@ def label(axes: Axes, text: str) -> None:
     axes.set_title(text, color=style.MUTED, fontsize=7.5)
 
 
-def say(axes: Axes, text: str) -> None:
-    """In place of an image, why there is none."""
-    axes.set_axis_off()
-    place = {"ha": "center", "va": "center", "transform": axes.transAxes}
-    axes.text(0.5, 0.5, text.replace("_", "\n"), fontsize=7.5, color=style.MUTED, **place)
-
-
 def show(axes: Axes, corpus, subject: str, image: np.ndarray | str, text: str = "") -> bool:
     """A registered image of a subject, or in words why there is none, under its text; whether a
     face is shown, over which more may be drawn."""
     label(axes, text)
     if isinstance(image, str):
-        say(axes, image)
+        axes.set_axis_off()
+        look = {"ha": "center", "va": "center", "fontsize": 7.5, "color": style.MUTED}
+        axes.text(0.5, 0.5, image.replace("_", "\n"), transform=axes.transAxes, **look)
         return False
     style.show_face(axes, image, corpus.dataset, subject)
     return style.may_be_shown(corpus.dataset, subject)
@@ -129,10 +123,8 @@ def steps(corpus, store, backend) -> Figure:
 
     The frame is the last of `rising_clip`, or of all where there is no clip.
     """
-    title, frames = "From a frame to patches", store.frames[store.usable]
-    if frames.empty:
-        return style.sentence_instead(corpus.dataset, title, NO_FACE)
-    last = (rising_clip(frames) if len(rising_clip(frames)) else frames).iloc[-1:]
+    title, rising = "From a frame to patches", rising_clip(store.faces)
+    last = (rising if len(rising) else store.faces).iloc[-1:]
     (face,) = find(corpus, last, backend, store.images.shape[1])
     if face.view is None:
         return style.sentence_instead(corpus.dataset, title, face.problem)
@@ -153,7 +145,7 @@ def steps(corpus, store, backend) -> Figure:
 def clip(corpus, store) -> Figure:
     """Four subsequent frames, `rising_clip`, and the 2x2 grid they make: the last step of the
     paper's Figure 2."""
-    title, frames = "Four subsequent frames, one image", rising_clip(store.frames[store.usable])
+    title, frames = "Four subsequent frames, one image", rising_clip(store.faces)
     if frames.empty:
         return style.sentence_instead(corpus.dataset, title, NO_CLIP)
     figure = style.new_figure(corpus.dataset, title, 3.75)
@@ -175,12 +167,9 @@ def same_patches(corpus, store, backend, sample, people: int = 5) -> Figure:
 
     The frames are `most_turned`; at the right the mean of `sample`, `accuracy.inspect`.
     """
-    title, frames = "The same patch, the same part of the face", store.frames[store.usable]
-    if frames.empty:
-        return style.sentence_instead(corpus.dataset, title, NO_FACE)
-    frames, size = most_turned(frames, people), store.images.shape[1]
-    rows, columns = ("plain crop", "frontal view"), len(frames) + 1
-    figure, grid = rows_of_faces(corpus, title, 3.0, rows, columns)
+    frames, size = most_turned(store.faces, people), store.images.shape[1]
+    title, rows = "The same patch, the same part of the face", ("plain crop", "frontal view")
+    figure, grid = rows_of_faces(corpus, title, 3.0, rows, len(frames) + 1)
     found = find(corpus, frames, backend, size)
     for (above, below), row, face in zip(grid.T[:-1], frames.itertuples(), found, strict=True):
         image = face.state
@@ -196,10 +185,7 @@ def same_patches(corpus, store, backend, sample, people: int = 5) -> Figure:
 @style.styled
 def yaw(corpus, store) -> Figure:
     """How far heads are turned, and how much of the face a frontal view then shows."""
-    title, frames = "How far heads are turned", store.frames[store.usable]
-    if frames.empty:
-        return style.sentence_instead(corpus.dataset, title, NO_FACE)
-    figure = style.new_figure(corpus.dataset, title, 2.8)
+    frames, figure = store.faces, style.new_figure(corpus.dataset, "How far heads are turned", 2.8)
     counts, visible = figure.subplots(1, 2, sharex=True)
     counts.hist(frames["yaw"], np.arange(-90, 91, 5), color=style.THIS, edgecolor="white", lw=0.5)
     counts.set(xlabel="yaw (degrees; 0 faces the camera)", ylabel="frames")
@@ -219,10 +205,8 @@ def before_and_after(corpus, store, here: dict | None = None, columns: int = 6) 
 
     With `here`, which is `backends.backends_here`, what each backend makes of them instead.
     """
-    frames = turning_person(store.frames[store.usable])
-    if frames.empty:
-        return style.sentence_instead(corpus.dataset, "One person, turning", NO_FACE)
-    frames, subject = spread_over_yaw(frames, columns), frames["subject"].iloc[0]
+    frames = spread_over_yaw(turning_person(store.faces), columns)
+    subject = frames["subject"].iloc[0]
     title = "Backends side by side" if here else f"One person, turning: {subject}"
     views = {} if here else {"frontal view": store.images[frames.index]}
     for name, backend in (here or {}).items():
@@ -279,7 +263,7 @@ def corpus_accuracy(corpus, store, sample) -> Figure:
     by_yaw = errors.groupby(bins, observed=True)
     panels = [("error without the jaw (%)", "yaw, either way (°)", by_yaw["error"])]
     if corpus.truth is not None:
-        pose = pose_errors(store.frames[store.usable], corpus.truth)
+        pose = pose_errors(store.faces, corpus.truth)
         panels.append(("measured − true (°)", "angle", pose[ANGLES].items()))
     figure = style.new_figure(corpus.dataset, title, 2.9)
     row = figure.subplots(1, len(panels), squeeze=False)[0]

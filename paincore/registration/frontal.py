@@ -77,9 +77,7 @@ class Frontal:
     roll: float
 
 
-def similarity(
-    points: np.ndarray, target: np.ndarray, weights: np.ndarray
-) -> tuple[float, np.ndarray, np.ndarray]:
+def similarity(points: np.ndarray, target: np.ndarray, weights: np.ndarray) -> tuple:
     """Scale, rotation (D, D) and shift (D,) that take points (K, D) nearest to target (K, D) in
     weighted squares. Umeyama 1991, "Least-squares estimation of transformation parameters"."""
     w = weights / weights.sum()

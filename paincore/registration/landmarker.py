@@ -155,9 +155,8 @@ def warp_down(image: np.ndarray, to_input: np.ndarray, size: int) -> np.ndarray:
     from_halved = to_input * [2.0**halvings, 2.0**halvings, 1]
     # OpenCV samples four channels in less than half the time of three.
     image = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA)
-    square = cv2.warpAffine(
-        image, from_halved, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
+    how = {"flags": cv2.INTER_LINEAR, "borderMode": cv2.BORDER_REPLICATE}
+    square = cv2.warpAffine(image, from_halved, (size, size), **how)
     return cv2.cvtColor(square, cv2.COLOR_RGBA2RGB)
 
 

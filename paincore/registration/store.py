@@ -10,16 +10,15 @@ at their place, and a small table for each shard that is done. A run that finds 
 continues where the last one stopped; the store gets its name when the last shard is in.
 """
 
+import functools
 import hashlib
 import json
 import os
 import shutil
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from threading import get_ident
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -31,9 +30,9 @@ from paincore import PaincoreError
 from paincore.cluster import connect, run
 from paincore.data.corpus import Corpus
 from paincore.data.frames import STATES, with_derived
-from paincore.files import reserve_array, writing
+from paincore.data.tables import states_of_frames
+from paincore.files import digest_of, reserve_array, writing
 from paincore.manifest import ROOT
-from paincore.profiles import DEFAULT_PROFILE, profile_named
 from paincore.registration import backends
 from paincore.registration.faces import FACE_STATES, find_faces, read_picture
 
@@ -69,26 +68,27 @@ class FrameStore:
         """Which frames hold a face, bool (N,)."""
         return (self.frames["state"] == "ok").to_numpy()
 
+    @property
+    def faces(self) -> pd.DataFrame:
+        """The rows of `frames` that hold a face. Raises StoreError if none does."""
+        if not self.usable.any():
+            first = self.frames["problem"].iloc[0]
+            raise StoreError(f"{self.folder} holds no face. The first frame: {first}.")
+        return self.frames[self.usable]
+
 
 def registered(
-    corpus: Corpus,
-    backend: str | None = None,
-    results: str | Path | None = None,
-    profile: str = DEFAULT_PROFILE,
-    size: int = 224,
-    device: str = "cpu",
-    scheduler: str | None = None,
-    workers: int | None = None,
+    corpus: Corpus, backend="landmarker", results=None, size=224, device="cpu", **where: object
 ) -> FrameStore:
     """The store of a corpus, opened; what is missing of it is registered.
 
-    It lies at <results>/stores/<dataset>-<backend>-<fingerprint>. `backend` None means the
-    profile's; `size` is the side of the stored images; `device` is PyTorch's, for `prnet`;
-    `scheduler` and `workers` are those of `paincore.cluster.connect`. Raises FileError where the
-    folder cannot be written, RegistrationError naming the images on which a backend fails, and what
-    `load_backend` raises, which a whole store has no need of. The paper's section 3.2.
+    It lies at <results>/stores/<dataset>-<backend>-<fingerprint>, in the repository's own results
+    by default. `backend` is a name of `backends.BACKENDS`; `size` is the side of the stored images;
+    `device` is PyTorch's, for `prnet`; `where` is what `cluster.connect` takes: scheduler and
+    workers. Raises FileError where the folder cannot be written, RegistrationError naming the
+    images on which a backend fails, and what `load_backend` raises, which a whole store has no need
+    of. The paper's section 3.2.
     """
-    backend = backend or profile_named(profile).backend
     now = corpus.frames.reset_index(drop=True).drop(columns=["state", "problem"])
     key = store_fingerprint(corpus, backend, size)
     stores = Path(results or ROOT / "results").resolve() / "stores"
@@ -101,8 +101,7 @@ def registered(
         with FileLock(out.with_name(f".{out.name}.lock")):
             if not out.exists():
                 _reserve(partial, len(corpus.frames), size)
-                shards = _shards(partial, corpus, backend, size, device)
-                found = _register(shards, scheduler, workers)
+                found = _register(partial, corpus, (backend, size, device), where)
                 meta = {"backend": backend, "size": size, "fingerprint": key}
                 meta["states"] = found["state"].value_counts().to_dict()
                 write_store(partial / "store", now.join(found), meta)
@@ -137,10 +136,8 @@ def open_store(folder: str | Path, threshold: float = 0) -> FrameStore:
         images = np.load(folder / IMAGES, mmap_mode="r", allow_pickle=False)
         frames = pd.read_parquet(folder / TABLE)
     except (OSError, EOFError, ValueError) as fault:
-        raise StoreError(
-            f"{folder} is not a whole frame store ({fault}). Delete it, if it is there, and "
-            "register again with `paincore register`."
-        ) from fault
+        remedy = "Delete it, if it is there, and register again with `paincore register`."
+        raise StoreError(f"{folder} is not a whole frame store ({fault}). {remedy}") from fault
     if "pspi" in frames:  # images may be registered without labels
         frames = with_derived(frames, threshold)
     return FrameStore(folder, images, frames, meta, threshold)
@@ -149,17 +146,8 @@ def open_store(folder: str | Path, threshold: float = 0) -> FrameStore:
 def write_store(folder: Path, frames: pd.DataFrame, meta: dict) -> None:
     """Add the table and `meta`, with the pixels' SHA-256, to a folder whose images are all in."""
     frames.to_parquet(folder / TABLE)
-    with (folder / IMAGES).open("rb") as file:
-        meta = meta | {"pixels_sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+    meta = meta | {"pixels_sha256": digest_of(folder / IMAGES).hexdigest()}
     (folder / META).write_text(json.dumps(meta, indent=2) + "\n", "utf-8")
-
-
-def reserve_images(folder: Path, count: int, size: int) -> None:
-    """Make `images.npy` for `count` black images with its disk space taken.
-
-    Raises OSError on a full disk, and leaves no file then.
-    """
-    reserve_array(folder / IMAGES, (count, size, size, 3), np.uint8)
 
 
 def write_images(folder: Path, first: int, images: np.ndarray) -> None:
@@ -172,12 +160,8 @@ def write_images(folder: Path, first: int, images: np.ndarray) -> None:
 
 
 def states_table(frames: pd.DataFrame) -> pd.DataFrame:
-    """How many frames of a store are in each state: state, meaning, frames, first_problem."""
-    meanings = STATES | FACE_STATES | {"ok": "registered"}
-    counts = frames.groupby("state")["problem"].agg(frames="size", first_problem="first")
-    counts = counts.sort_values("frames", ascending=False, kind="stable").reset_index()
-    counts.insert(1, "meaning", counts["state"].map(meanings))
-    return counts
+    """`states_of_frames` of a store."""
+    return states_of_frames(frames, STATES | FACE_STATES | {"ok": "registered"})
 
 
 def _reserve(partial: Path, count: int, size: int) -> None:
@@ -185,63 +169,47 @@ def _reserve(partial: Path, count: int, size: int) -> None:
     (partial / "parts").mkdir(parents=True, exist_ok=True)
     if not (partial / "store").exists():
         (partial / "reserving").mkdir(exist_ok=True)
-        reserve_images(partial / "reserving", count, size)
+        reserve_array(partial / "reserving" / IMAGES, (count, size, size, 3), np.uint8)
         (partial / "reserving").replace(partial / "store")
 
 
-class Shard(NamedTuple):
-    """Frames in a row, from number `first` on; `made_by` are a backend's name, the images' size and
-    PyTorch's device."""
-
-    partial: Path
-    first: int
-    frames: pd.DataFrame
-    root: Path
-    made_by: tuple[str, int, str]
-
-    @property
-    def part(self) -> Path:
-        """The shard's table, which marks it as done."""
-        return self.partial / "parts" / f"{self.first:08d}-{len(self.frames)}.parquet"
-
-
-def _shards(partial: Path, corpus: Corpus, *made_by: object) -> list[Shard]:
-    """The shards of a corpus, in its order."""
-    needed, root = corpus.frames[["image", "landmarks", "state", "problem"]], corpus.root.resolve()
-    return [
-        Shard(partial, first, needed[first : first + SHARD_FRAMES], root, made_by)
-        for first in range(0, len(needed), SHARD_FRAMES)
-    ]
-
-
-def _register(shards: list[Shard], scheduler: str | None, workers: int | None) -> pd.DataFrame:
+def _register(partial: Path, corpus: Corpus, made_by: tuple, where: dict) -> pd.DataFrame:
     """Register the shards that are not done yet, with a progress bar; what all shards found."""
-    left = [(f"frames from {s.first}", s) for s in shards if not s.part.exists()]
-    with connect(scheduler, workers) as client:
-        list(track(run(client, register_shard, left), "Registering", total=len(left)))
-    return pd.concat([pd.read_parquet(shard.part) for shard in shards], ignore_index=True)
+    frames = corpus.frames.reset_index(drop=True)[["image", "landmarks", "state", "problem"]]
+    shards = [frames[first : first + SHARD_FRAMES] for first in range(0, len(frames), SHARD_FRAMES)]
+    parts = [partial / "parts" / f"{shard.index[0]:08d}-{len(shard)}.parquet" for shard in shards]
+    each = zip(parts, shards, strict=True)
+    left = [(f"frames from {s.index[0]}", (part, s)) for part, s in each if not part.exists()]
+    register = functools.partial(register_shard, corpus.root.resolve(), made_by)
+    with connect(**where) as client:
+        list(track(run(client, register, left), "Registering", total=len(left)))
+    return pd.concat([pd.read_parquet(part) for part in parts], ignore_index=True)
 
 
-def register_shard(shard: Shard) -> None:
-    """Register a shard into the partial store, on a worker."""
+def register_shard(root: Path, made_by: tuple[str, int, str], shard: tuple) -> None:
+    """Register frames in a row into the partial store, on a worker.
+
+    `made_by` are a backend's name, the images' size and PyTorch's device; `shard` is the frames'
+    table that marks them as done, and what is registered, whose index is the frames' place.
+    """
     cv2.setNumThreads(1)
-    name, size, device = shard.made_by
+    (part, frames), (name, size, device) = shard, made_by
     backend = _loaded(name, device, get_ident())
-    images = np.zeros((len(shard.frames), size, size, 3), np.uint8)
-    found, rows = [], shard.frames.itertuples()
-    while batch := [read_picture(shard.root, row, name) for row in islice(rows, BATCH_FRAMES)]:
+    images = np.zeros((len(frames), size, size, 3), np.uint8)
+    found, rows = [], frames.itertuples()
+    while batch := [read_picture(root, row, name) for row in islice(rows, BATCH_FRAMES)]:
         for face in find_faces(batch, backend, size):
             if face.view:
                 images[len(found)] = face.view.image
             found.append({"state": face.state, "problem": face.problem, **face.measures})
-    with writing(shard.partial):
-        write_images(shard.partial / "store", shard.first, images)
-        half = shard.part.with_suffix(f".{os.getpid()}.half")
+    with writing(part):
+        write_images(part.parents[1] / "store", frames.index[0], images)
+        half = part.with_suffix(f".{os.getpid()}.half")
         pd.DataFrame(found).to_parquet(half)
-        half.replace(shard.part)
+        half.replace(part)
 
 
-@lru_cache
+@functools.lru_cache
 def _loaded(name: str, device: str, thread: int) -> backends.Backend:
     """The backend, loaded once for each thread of a worker: its networks hold state."""
     return backends.load_backend(name, device)

@@ -10,7 +10,7 @@ import numpy as np
 
 from paincore import PaincoreError
 from paincore.registration.backends import BackendError, load_backend
-from paincore.registration.faces import Face, Picture, decode, find_faces
+from paincore.registration.faces import Picture, decode, find_faces
 
 NO_VIDEO = {"ansi", "bintext", "xbin", "idf"}  # codecs by which a text file passes for a video
 EXPECTED = "Name a photograph or a video that is whole."
@@ -44,12 +44,10 @@ def read_video(path: str | Path) -> Iterator[tuple[float, np.ndarray]]:
         raise VideoError(f"{path} has no frames. {EXPECTED}")
 
 
-def register_file(
-    path: str | Path, backend: str = "landmarker", size: int = 224, every: int = 1
-) -> Iterator[tuple[float, Face]]:
+def register_file(path: str | Path, backend="landmarker", size=224, every=1) -> Iterator[tuple]:
     """Seconds and what registration finds, for every `every`-th frame of a photograph or video.
 
-    A face has the image, its mesh, the view and, where there is none, a state and the reason.
+    A `Face` has the image, its mesh, the view and, where there is none, a state and the reason.
     Raises VideoError as `read_video` does, and BackendError for a backend that needs landmarks.
     """
     if backend == "landmarks":

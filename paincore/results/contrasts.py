@@ -7,7 +7,6 @@ intervals of both are adjusted for six by Bonferroni. A contrast that cannot be 
 failed or no fold has both classes, stays in the list and counts in the adjustment.
 """
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -39,7 +38,7 @@ class Contrast(NamedTuple):
     holm: float
 
 
-def counterparts(ablations: Mapping[str, Ablation], path: str) -> dict[str, Configuration]:
+def counterparts(ablations: dict[str, Ablation], path: str) -> dict[str, Configuration]:
     """This run's ViT-1, ViViT-1 and ViViT-2, as the paper's section 4.2 defines them.
 
     The first two have the best number of layers and the best rate of each model, ViViT-2 the second
@@ -62,9 +61,7 @@ def predictions_by_view(study, configuration: Configuration) -> dict[str, Predic
     return found
 
 
-def planned_contrasts(
-    ablations: Mapping[str, Ablation], views: Mapping[str, Predictions]
-) -> dict[str, tuple[Predictions, Predictions]]:
+def planned_contrasts(ablations: dict[str, Ablation], views: dict) -> dict[str, tuple]:
     """The two sides of each: clips, frontal views, SAM and Mixup on each model.
 
     ViT-1 and ViViT-1 are the best number of layers and the best rate of each model. `views` is
@@ -83,9 +80,7 @@ def planned_contrasts(
     return planned
 
 
-def answer(
-    planned: Mapping[str, tuple[Predictions, Predictions]], resamples: pd.DataFrame
-) -> list[Contrast]:
+def answer(planned: dict[str, tuple], resamples: pd.DataFrame) -> list[Contrast]:
     """Each contrast with its intervals, its test and its adjusted p.
 
     `resamples` is `resample_subjects` of all subjects. Nadeau & Bengio 2003; Holm 1979.

@@ -3,11 +3,8 @@
 Blue is this run, grey the paper. `resamples` is `resample_subjects` of all subjects.
 """
 
-from collections.abc import Mapping, Sequence
-
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from paincore import paper
@@ -15,13 +12,13 @@ from paincore.ablations.tables import FAILED_RUN
 from paincore.results.contrasts import Contrast, Predictions
 from paincore.results.tables import p_value
 from paincore.statistics.optimism import Optimism
-from paincore.style import MUTED, PAPER, THIS, draw_interval, new_figure, styled
+from paincore.style import MUTED, PAPER, THIS, draw_interval, name_rows, new_figure, styled
 from paincore.training.configuration import MODELS
 from paincore.training.figures import compared
 
 
 @styled
-def table_1_figure(corpus, arms: Mapping[str, Predictions], resamples: pd.DataFrame) -> Figure:
+def table_1_figure(corpus, arms: dict[str, Predictions], resamples: pd.DataFrame) -> Figure:
     """F1 and AUC of this run's models and baselines; in grey the paper's means, and sd of F1."""
     arms = {name: each for name, each in arms.items() if each is not None}
     figure = compared(corpus, "This run beside the paper's Table 1", arms, resamples)
@@ -35,16 +32,8 @@ def table_1_figure(corpus, arms: Mapping[str, Predictions], resamples: pd.DataFr
     return figure
 
 
-def _name_rows(axes: Axes, names: list[str]) -> None:
-    """A row a name, the first at the top."""
-    axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.set_yticks(range(len(names)), names, color="black")
-    axes.tick_params(axis="y", length=0)
-    axes.grid(axis="x")
-
-
 @styled
-def contrasts_figure(corpus, contrasts: Sequence[Contrast]) -> Figure:
+def contrasts_figure(corpus, contrasts: list[Contrast]) -> Figure:
     """The planned contrasts: differences of F1 by fold (circles), their mean (square, with its
     interval), and the pooled difference (diamond)."""
     figure = new_figure(corpus.dataset, "Planned contrasts", 1.45 + 0.78 * len(contrasts))
@@ -62,12 +51,12 @@ def contrasts_figure(corpus, contrasts: Sequence[Contrast]) -> Figure:
         axes.text(1.01, row, f"p, Holm\n{p_value(one.holm)}", **beside)
     axes.axvline(0, color=MUTED, lw=1)
     axes.set_xlabel("difference of F1")
-    _name_rows(axes, [one.title.replace(" − ", "\n− ") for one in contrasts])
+    name_rows(axes, [one.title.replace(" − ", "\n− ") for one in contrasts])
     return figure
 
 
 @styled
-def optimism_figure(corpus, found: Mapping[str, Optimism]) -> Figure:
+def optimism_figure(corpus, found: dict[str, Optimism]) -> Figure:
     """How often each configuration is the best of a resample."""
     count = max(len(one.shares) for one in found.values())
     figure = new_figure(corpus.dataset, "Choosing on the test folds", 1.75 + 0.26 * count)
@@ -78,5 +67,5 @@ def optimism_figure(corpus, found: Mapping[str, Optimism]) -> Figure:
         axes.bar_label(bars, fmt="%.0f", padding=3, color=MUTED)
         axes.set(xlim=(0, 110), xticks=(0, 50, 100), xlabel="chosen (% of resamples)")
         axes.set_title(MODELS[model])
-        _name_rows(axes, list(one.shares.index))
+        name_rows(axes, list(one.shares.index))
     return figure

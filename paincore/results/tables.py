@@ -4,26 +4,22 @@ ViT-1, ViViT-1 and ViViT-2 are `contrasts.counterparts`. `resamples` is `resampl
 subjects.
 """
 
-from collections.abc import Mapping, Sequence
-
 import numpy as np
 import pandas as pd
 
 from paincore import paper
 from paincore.ablations.search import Ablation
-from paincore.ablations.tables import FAILED_RUN, finding_of, steps_of_epoch, with_interval
-from paincore.results.contrasts import Contrast, Predictions
+from paincore.ablations.tables import FAILED_RUN, steps_of_epoch
+from paincore.results.contrasts import Contrast
 from paincore.statistics.contrast_tests import sd_factors
 from paincore.statistics.optimism import Optimism, optimism
-from paincore.style import Finding, bracket, number, scientific
+from paincore.style import Finding, finding, number, scientific, with_interval
 from paincore.training.configuration import MODELS, Configuration
 from paincore.training.samples import CLIP_LENGTH
 from paincore.training.tables import comparison_table
 
 
-def table_1(
-    study, configurations: Mapping, arms: Mapping[str, Predictions], resamples: pd.DataFrame
-) -> pd.DataFrame:
+def table_1(study, configurations: dict, arms: dict, resamples: pd.DataFrame) -> pd.DataFrame:
     """The paper's Table 1, this run's counterpart below each row of its own, then baselines.
 
     `configurations` is `contrasts.counterparts`. `arms` holds their predictions, and those of the
@@ -54,15 +50,15 @@ def settings_of(configuration: Configuration) -> str:
     return configuration.title.removeprefix(MODELS[configuration.model]).strip()
 
 
-def contrasts_table(contrasts: Sequence[Contrast]) -> pd.DataFrame:
+def contrasts_table(contrasts: list[Contrast]) -> pd.DataFrame:
     """A row a contrast: both quantities, the adjusted p, and what its test could detect."""
     columns = ["frames", "F1, mean over folds", "p, Holm", "detectable", "F1, pooled over people"]
     rows = []
     for title, frames, pooled, folds, p in contrasts:
         cells = [FAILED_RUN] * len(columns)
         if pooled is not None:
-            low, high = (folds.detectable * factor for factor in sd_factors(folds.df))
-            detectable = f"{number(folds.detectable)} {bracket(low, high)}"
+            ends = (folds.detectable * factor for factor in sd_factors(folds.df))
+            detectable = with_interval(folds.detectable, *ends, number)
             mean = with_interval(folds.mean, folds.low, folds.high)
             cells = f"{frames:,}", mean, p_value(p), detectable, with_interval(*pooled[:3])
         rows.append((title, *cells))
@@ -76,7 +72,7 @@ def p_value(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def clips_table(ablations: Mapping[str, Ablation]) -> pd.DataFrame:
+def clips_table(ablations: dict[str, Ablation]) -> pd.DataFrame:
     """In what the two sides of the contrast of clips differ."""
     columns = ["model", "frames in a sample", "clip stride", "attention layers that train"]
     columns += ["learning rate", "optimiser steps a fold"]
@@ -89,9 +85,7 @@ def clips_table(ablations: Mapping[str, Ablation]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def optimism_of_choosing(
-    ablations: Mapping[str, Ablation], resamples: pd.DataFrame
-) -> dict[str, Optimism]:
+def optimism_of_choosing(ablations: dict, resamples: pd.DataFrame) -> dict[str, Optimism]:
     """What choosing among all configurations of a model on the test folds adds to F1, by model.
 
     The choices that led to these configurations are not repeated. A configuration of which a run
@@ -103,7 +97,7 @@ def optimism_of_choosing(
     }
 
 
-def optimism_table(found: Mapping[str, Optimism]) -> pd.DataFrame:
+def optimism_table(found: dict[str, Optimism]) -> pd.DataFrame:
     """Apparent and corrected F1 of the best configuration of each model."""
     rows = []
     for model, one in found.items():
@@ -114,7 +108,7 @@ def optimism_table(found: Mapping[str, Optimism]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def nested_table(found: Mapping[str, tuple], resamples: pd.DataFrame) -> pd.DataFrame:
+def nested_table(found: dict[str, tuple], resamples: pd.DataFrame) -> pd.DataFrame:
     """Scores of what `choose_nested` found for each model, and what was chosen for each fold."""
     arms = {MODELS[model]: predictions for model, (_, predictions) in found.items()}
     chosen = [
@@ -124,16 +118,14 @@ def nested_table(found: Mapping[str, tuple], resamples: pd.DataFrame) -> pd.Data
     return comparison_table(arms, resamples).assign(**{"chosen for fold": chosen})
 
 
-def results_findings(
-    contrasts: Sequence[Contrast], optimisms: Mapping[str, Optimism]
-) -> list[Finding]:
+def results_findings(contrasts: list[Contrast], optimisms: dict[str, Optimism]) -> list[Finding]:
     """The planned contrasts, and what choosing on the test folds added to each model."""
     findings = []
     for one in contrasts:
         t = one.over_folds
         ends = (t.mean, t.low, t.high) if t else [np.nan] * 3  # a run failed
-        findings.append(finding_of(one.title, *ends))
+        findings.append(finding(one.title, *ends))
     for model, one in optimisms.items():
         question = f"{MODELS[model]}, apparent − corrected F1 of the best"
-        findings.append(finding_of(question, one.difference, one.low, one.high))
+        findings.append(finding(question, one.difference, one.low, one.high))
     return findings

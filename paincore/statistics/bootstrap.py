@@ -33,9 +33,7 @@ class StatisticsError(PaincoreError):
     """Predictions or values of which a statistic cannot be computed."""
 
 
-def resample_subjects(
-    predictions: pd.DataFrame, count: int = RESAMPLES, seed: int = 0
-) -> pd.DataFrame:
+def resample_subjects(predictions: pd.DataFrame, count=RESAMPLES, seed=0) -> pd.DataFrame:
     """The weight of each subject in each resample: float64, `count` rows, one column a subject.
 
     Of every fold's n subjects n - 1 are taken with replacement and weigh n / (n - 1) each: with n
@@ -46,10 +44,7 @@ def resample_subjects(
     """
     folds = predictions.groupby("subject")["fold"].agg(["min", "max"])
     if len(twice := folds.index[folds["min"] != folds["max"]]):
-        raise StatisticsError(
-            f"{twice[0]} is tested in more than one fold: subjects can be resampled only where the "
-            "folds are made of subjects."
-        )
+        raise StatisticsError(f"{twice[0]} is tested in several folds: make folds of subjects.")
     if len(folds) < 2:
         raise StatisticsError(f"only {', '.join(folds.index)} to resample: take more subjects.")
     strata = folds["min"]
@@ -111,9 +106,7 @@ def interval(values: np.ndarray, tests: int = 1) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def estimate_of(
-    predictions: pd.DataFrame, resamples: pd.DataFrame, score: str
-) -> tuple[float, float, float]:
+def estimate_of(predictions: pd.DataFrame, resamples: pd.DataFrame, score: str) -> tuple:
     """The pooled "f1" or "auc" and the two ends of its interval."""
     ends = interval(bootstrap(predictions, resamples, score))
     return pooled_value(predictions, score), *ends

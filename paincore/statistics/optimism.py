@@ -56,14 +56,12 @@ def optimism(candidates: dict[str, pd.DataFrame], resamples: pd.DataFrame) -> Op
         raise bootstrap.StatisticsError("choose among candidates of the same frames and seeds.")
     if (classes > 0).sum(axis=1).min() < 3:
         raise bootstrap.StatisticsError("fewer than three people have a class: take more subjects.")
-    hits = np.array(
-        [[bootstrap.count_hits(part, people, "f1") for part in parts] for parts in seeds]
-    )
+    hits = [[bootstrap.count_hits(part, people, "f1") for part in parts] for parts in seeds]
     weights = resamples[people].to_numpy(float)
-    best, apparent, corrected, chosen = _choose(hits, classes, weights)
+    best, apparent, corrected, chosen = _choose(np.array(hits), classes, weights)
     optimisms = []
     for kept in ~np.eye(len(people), dtype=bool):  # the jackknife
-        _, without, corrected_without, _ = _choose(hits * kept, classes * kept, weights)
+        _, without, corrected_without, _ = _choose(np.array(hits) * kept, classes * kept, weights)
         optimisms.append(without - corrected_without)
     error = np.sqrt((len(people) - 1) * np.var(optimisms))
     reach = float(stats.t.isf(bootstrap.TAIL, len(people) - 1) * error)
@@ -72,9 +70,7 @@ def optimism(candidates: dict[str, pd.DataFrame], resamples: pd.DataFrame) -> Op
     return Optimism(shares.index[best], apparent, corrected, found, *ends, shares)
 
 
-def _choose(
-    hits: np.ndarray, classes: np.ndarray, weights: np.ndarray
-) -> tuple[int, float, float, np.ndarray]:
+def _choose(hits: np.ndarray, classes: np.ndarray, weights: np.ndarray) -> tuple:
     """The best candidate, its F1, the corrected F1, and how often each is chosen.
 
     `hits` (C, J, 2, S) are of C candidates and J seeds, `classes` (2, S), `weights` (B, S).
@@ -90,10 +86,8 @@ def _choose(
     chosen = scores(weights).argmax(axis=0) == np.arange(len(hits))[:, None]
     often = chosen @ (weights == 0).astype(float)  # and this person left out: (C, S)
     if not often.any(axis=0).all():
-        raise bootstrap.StatisticsError(
-            f"{len(weights)} resamples do not leave out everybody once: take more."
-        )
-    averaged = np.einsum("cs,cjks->kjs", often / often.sum(axis=0), hits)
-    won, of = averaged.sum(axis=2)
+        few = f"{len(weights)} resamples do not leave out everybody once"
+        raise bootstrap.StatisticsError(f"{few}: take more.")
+    won, of = np.einsum("cs,cjks->kjs", often / often.sum(axis=0), hits).sum(axis=2)
     best = int(on_all.argmax())
     return best, float(on_all[best]), float((won / of).mean()), chosen.mean(axis=1)

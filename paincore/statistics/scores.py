@@ -17,8 +17,6 @@ Conventions:
   model gives it after balanced training, `corrected` by `prior_corrected`.
 """
 
-import math
-
 import numpy as np
 import pandas as pd
 from scipy.optimize import brentq
@@ -62,13 +60,11 @@ def score(pain: np.ndarray, probability: np.ndarray, threshold: float = 0.5) -> 
         raise MetricError(f"{shapes} are not of one length, of at least one frame.")
     wrong = probability[~((probability >= 0) & (probability <= 1))]
     if len(wrong):
-        raise MetricError(
-            f"{len(wrong)} of {len(probability)} probabilities lie outside 0 to 1, such as "
-            f"{wrong[0]}: the loss was not finite, or these are logits."
-        )
+        some = f"{len(wrong)} of {len(probability)} probabilities lie outside 0 to 1 ({wrong[0]})"
+        raise MetricError(f"{some}: the loss was not finite, or these are logits.")
     said = called_pain(probability, threshold)
     tn, fp, fn, tp = np.bincount(2 * pain + said, minlength=4).tolist()
-    of_both = dict.fromkeys(("f1", "auc", "average_precision", "precision"), math.nan)
+    of_both = dict.fromkeys(("f1", "auc", "average_precision", "precision"), np.nan)
     if 0 < pain.sum() < len(pain):
         of_both["f1"] = 2 * tp / (2 * tp + fp + fn)
         of_both["auc"] = float(roc_auc_score(pain, probability))
@@ -83,7 +79,7 @@ def score(pain: np.ndarray, probability: np.ndarray, threshold: float = 0.5) -> 
 
 
 def _proportion(hits: int, others: int) -> float:
-    return hits / (hits + others) if hits + others else math.nan
+    return hits / (hits + others) if hits + others else np.nan
 
 
 def calibration(pain: np.ndarray, probability: np.ndarray) -> tuple[float, float]:
@@ -96,7 +92,7 @@ def calibration(pain: np.ndarray, probability: np.ndarray) -> tuple[float, float
     painful, painless = offset[pain], offset[~pain]
     one_class = not len(painful) or not len(painless)
     if one_class or painful.min() >= painless.max() or painless.min() >= painful.max():
-        return math.nan, math.nan  # no finite slope is best
+        return np.nan, np.nan  # no finite slope is best
     free = LogisticRegression(C=np.inf, solver="newton-cholesky", tol=1e-8, max_iter=1000)
     slope = free.fit(offset[:, None], pain).coef_[0, 0]
     ends = np.array([offset.max() + 1e-9, offset.min() - 1e-9])

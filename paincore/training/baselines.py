@@ -21,15 +21,14 @@ from threading import get_ident
 import cv2
 import numpy as np
 import pandas as pd
-from filelock import FileLock
 from rich.progress import Progress
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from paincore import cluster
-from paincore.data.labels import LANDMARKS
-from paincore.files import digest_of, key_of, whole_file, writing
+from paincore.data.unbc import LANDMARKS
+from paincore.files import digest_of, key_of, making, whole_file
 from paincore.folds.designs import Fold
 from paincore.manifest import fetch
 from paincore.registration.blendshapes import BLENDSHAPES, BlendshapeReader
@@ -100,12 +99,10 @@ def features(study) -> dict[str, np.ndarray]:
         landmarker=digest_of(fetch("landmarker")).hexdigest(),
     )
     path = study.results / "baselines" / f"{key}.parquet"
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{path}.lock"):
-            if not path.exists():
-                with whole_file(path) as partial:
-                    _measure(study).to_parquet(partial)
+    with making(path) as missing:
+        if missing:
+            with whole_file(path) as partial:
+                _measure(study).to_parquet(partial)
     table = pd.read_parquet(path)
     return {name: table[columns].to_numpy(np.float64) for name, columns in FEATURES.items()}
 

@@ -1,9 +1,5 @@
 """The same trainings on frontal views and on plain crops, on the frames that both views hold."""
 
-from collections.abc import Sequence
-from dataclasses import replace
-
-import numpy as np
 import pandas as pd
 
 from paincore.folds.designs import Fold
@@ -16,21 +12,12 @@ COMPARED = (*DEMO_BACKBONES, "random")
 VIEWS = ("frontal views", "plain crops")
 
 
-def shared_folds(folds: Sequence[Fold], usable: np.ndarray) -> list[Fold]:
-    """The folds without the frames that are not `usable`, bool (N,)."""
-    return [
-        replace(fold, train=fold.train[usable[fold.train]], test=fold.test[usable[fold.test]])
-        for fold in folds
-    ]
-
-
 def both_views(study) -> tuple[dict[str, FrameStore], list[Fold]]:
     """A study's store for each of `VIEWS`, and its folds on the frames that both stores hold."""
-    crops = registered(
-        study.corpus, "none", results=study.results, device="cpu", scheduler=study.scheduler
-    )
+    crops = registered(study.corpus, "none", study.results, scheduler=study.scheduler)
     stores = dict(zip(VIEWS, (study.store, crops), strict=True))
-    return stores, shared_folds(study.folds, study.store.usable & crops.usable)
+    usable = study.store.usable & crops.usable
+    return stores, [fold.among(usable) for fold in study.folds]
 
 
 def backbones_and_views(study, configuration: Configuration) -> dict[str, pd.DataFrame]:

@@ -4,7 +4,6 @@ Where a training was repeated with several seeds, curves and confusion matrices 
 first.
 """
 
-from collections.abc import Iterable
 from itertools import cycle
 
 import numpy as np
@@ -45,8 +44,8 @@ def class_balance(corpus, table: pd.DataFrame) -> Figure:
     """Pain before and after balanced sampling; `table` is `tables.balance_table`."""
     figure = style.new_figure(corpus.dataset, "Pain before and after balanced sampling", 2.7)
     axes = figure.subplots()
-    colours = [style.PAPER, style.PAIN, THIS]
-    table.plot.bar(ax=axes, rot=0, width=0.75, color=colours, legend=False)
+    look = {"color": [style.PAPER, style.PAIN, THIS], "width": 0.75, "rot": 0, "legend": False}
+    table.plot.bar(ax=axes, **look)
     for bars in axes.containers:
         axes.bar_label(bars, fmt="%.0f", padding=2, fontsize=7.5, color=MUTED)
     axes.axhline(50, zorder=0, **CHANCE)
@@ -57,7 +56,7 @@ def class_balance(corpus, table: pd.DataFrame) -> Figure:
 
 
 @style.styled
-def learning_curves(corpus, runs: Iterable[Run]) -> Figure:
+def learning_curves(corpus, runs: list[Run]) -> Figure:
     """Loss and accuracy of the batches of each fold, smoothed; seeds are averaged."""
     steps = pd.concat(
         run.history.assign(model=run.configuration.model, fold=run.rests_on["fold"]) for run in runs
@@ -124,8 +123,7 @@ def threshold_curves(corpus, tested: dict[str, pd.DataFrame]) -> Figure:
     """
     figure = style.new_figure(corpus.dataset, "Every threshold, by fold", 0.75 + 2.85 * len(tested))
     grid = figure.subplots(len(tested), 2, squeeze=False)
-    folds = np.unique(pd.concat(tested.values())["fold"])
-    colours = dict(zip(folds, cycle(FOLD_COLOURS)))
+    colours = dict(zip(np.unique(pd.concat(tested.values())["fold"]), cycle(FOLD_COLOURS)))
     for (roc, precision), (model, predictions) in zip(grid, tested.items(), strict=True):
         part = scores.seeds_of(predictions)[0]
         for fold, colour in colours.items():
@@ -180,9 +178,7 @@ def reliability(corpus, tested: dict[str, pd.DataFrame]) -> Figure:
 
 
 @style.styled
-def compared(
-    corpus, title: str, arms: dict, resamples: pd.DataFrame, colours: tuple[str, ...] = (THIS,)
-) -> Figure:
+def compared(corpus, title: str, arms: dict, resamples: pd.DataFrame, colours=(THIS,)) -> Figure:
     """F1 and AUC of named predictions: each fold, and pooled with its interval.
 
     `colours` are taken in turn. The line of always saying pain is for the frames of the first.
@@ -203,10 +199,8 @@ def compared(
             axes.plot(folds, above, "o", color=colour, ms=4, mfc="none", clip_on=False)
         blind = bootstrap.pooled_value(bootstrap.always_pain(first), name)
         axes.axvline(blind, color=MUTED, linestyle="--", lw=1)
-        axes.set(xlabel=label, xlim=(-0.03, 1.03), ylim=(len(arms) - 0.5, -0.5))
-        axes.grid(axis="x")
-        axes.tick_params(axis="y", length=0)
-    panels[0].set_yticks(range(len(arms)), arms, color="black")
+        axes.set(xlabel=label, xlim=(-0.03, 1.03))
+        style.name_rows(axes, list(arms))
     interval = f"pooled, {bootstrap.LEVEL} % interval"
     handles = [
         Line2D([], [], color=MUTED, ls="", marker="o", ms=4, mfc="none", label="one fold"),

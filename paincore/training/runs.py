@@ -115,20 +115,15 @@ def _reading(folder: Path) -> Iterator[None]:
         raise RunError(f"{folder} is damaged ({said}). Delete it and train again.") from fault
 
 
-def write_run(
-    run: Run, predictions: pd.DataFrame, history: pd.DataFrame, weights: dict | None = None
-) -> Run:
+def write_run(run: Run, predictions: pd.DataFrame, history: pd.DataFrame, weights=None) -> Run:
     """Write a run under a temporary name and give it its own when it is whole; it is opened.
 
-    `weights` maps names to tensors. Where another process was faster its run stands, unless this
-    one has weights and that one has none: then the whole folder is replaced. Raises FileError if
-    the disk refuses.
+    `weights` maps names to tensors; None keeps none. Where another process was faster its run
+    stands, unless this one has weights and that one has none: then the whole folder is replaced.
+    Raises FileError if the disk refuses.
     """
-    config = {
-        "version": RUN_VERSION,
-        "configuration": run.configuration.model_dump(mode="json"),
-        "rests_on": run.rests_on,
-    }
+    settings = run.configuration.model_dump(mode="json")
+    config = {"version": RUN_VERSION, "configuration": settings, "rests_on": run.rests_on}
     # JSON knows no NaN.
     metrics = {name: None if math.isnan(value) else value for name, value in run.metrics.items()}
     texts = {CONFIG_FILE: config, METRICS_FILE: metrics, ENVIRONMENT_FILE: run.environment}

@@ -1,6 +1,5 @@
 """What `paincore runs` and `paincore export-results` show of the runs of a results folder."""
 
-from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -20,7 +19,7 @@ BASIS = ["backbone", "precision", "clip_stride", "design", "store", "labels", "d
 """
 
 
-def runs_table(runs: Iterable[Run]) -> pd.DataFrame:
+def runs_table(runs: list[Run]) -> pd.DataFrame:
     """A row for each run: its key, title, settings, what it rests on, scores and times."""
     rows = [
         run.rests_on
@@ -104,10 +103,8 @@ def write_results(table: pd.DataFrame, out: Path) -> Path:
     scores = each_configuration(table)
     few = scores[scores["folds"] < LEAST_FOLDS]
     if len(few):
-        raise RunError(
-            f"{few['configuration'].iloc[0]} has {few['folds'].iloc[0]} finished folds: a mean "
-            f"over fewer than {LEAST_FOLDS} may tell of one person. Finish the sweep first."
-        )
+        wrong = f"{few['configuration'].iloc[0]} has fewer than {LEAST_FOLDS} finished folds"
+        raise RunError(f"{wrong}: its mean may tell of one person. Finish the sweep first.")
     heading = f"# paincore {__version__}; {what_all_share(table)}\n"
     with writing(out), whole_file(out) as partial:
         partial.write_text(heading + scores.to_csv(index=False), "utf-8")

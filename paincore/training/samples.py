@@ -111,9 +111,7 @@ def _task_on_worker(folder: Path, threshold: float, *others: object) -> Task:
 _opened = lru_cache(maxsize=4)(open_store)
 
 
-def sample_rows(
-    frames: pd.DataFrame, usable: np.ndarray, model: str, stride: int = 1
-) -> np.ndarray:
+def sample_rows(frames: pd.DataFrame, usable: np.ndarray, model: str, stride=1) -> np.ndarray:
     """Rows of the frames of each sample, int64 (M, F), F = 1 for "vit" and 4 for "vivit".
 
     `frames` is a frames table, `usable` bool (N,) tells which rows hold a face. All frames of a
@@ -129,9 +127,7 @@ def sample_rows(
     return last[:, None] + np.arange(1 - CLIP_LENGTH[model], 1)
 
 
-def reasons_against(
-    frames: pd.DataFrame, usable: np.ndarray, model: str, stride: int = 1
-) -> np.ndarray:
+def reasons_against(frames: pd.DataFrame, usable: np.ndarray, model: str, stride=1) -> np.ndarray:
     """The first of `REASONS` why a row is the last of no sample, str (N,); "" where it is.
 
     The arguments are those of `sample_rows`.
@@ -174,17 +170,13 @@ def fold_samples(task: Task) -> FoldSamples:
     both = np.concatenate([fold.train, fold.test])
     name = f"fold {fold.number} of {fold.design}"
     if not np.isin(both, np.flatnonzero(usable)).all():
-        raise TrainingError(
-            f"{name} names frames that {store.folder} does not have, or that hold no face or no "
-            "label. Make the folds from the frames of this store."
-        )
+        wrong = f"{name} names frames without face or label in {store.folder}"
+        raise TrainingError(f"{wrong}. Make the folds from the frames of this store.")
     rows = sample_rows(frames, store.usable, config.model, config.clip_stride)
     train, test = (np.flatnonzero(np.isin(rows[:, -1], side)) for side in (fold.train, fold.test))
     if not len(train) or not len(test):
-        raise TrainingError(
-            f"{name} has {len(train)} samples of {config.model} to train on and {len(test)} to "
-            "test on. Take other folds or a smaller clip_stride."
-        )
+        counts = f"{len(train)} samples of {config.model} to train on and {len(test)} to test on"
+        raise TrainingError(f"{name} has {counts}. Take other folds or a smaller clip_stride.")
     if fold.design != "random_frames":  # this design leaks on purpose
         check_leakage(frames, fold, rows[np.concatenate([train, test])])
     pain = frames["pain"].fillna(False).to_numpy(bool)[rows[:, -1]]
@@ -207,10 +199,8 @@ def balanced_sample(pain: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """
     count = int(pain.sum())
     if count in (0, len(pain)):
-        raise TrainingError(
-            f"{count} of {len(pain)} training samples are pain: a class is empty. Take other folds "
-            "or another threshold of pain."
-        )
+        wrong = f"{count} of {len(pain)} training samples are pain: a class is empty"
+        raise TrainingError(f"{wrong}. Take other folds or another threshold of pain.")
     weights = np.where(pain, 0.5 / count, 0.5 / (len(pain) - count))
     return rng.choice(len(pain), size=len(pain), p=weights)
 
@@ -230,12 +220,7 @@ class TrainingOrder(NamedTuple):
 
 
 def mix(
-    order: np.ndarray,
-    pain: np.ndarray,
-    subjects: np.ndarray,
-    alpha: float,
-    rng: np.random.Generator,
-    rows: str = "random",
+    order: np.ndarray, pain: np.ndarray, subjects: np.ndarray, alpha: float, rng, rows="random"
 ) -> TrainingOrder:
     """Mixup: blend some samples with a random one of the same subject and the other class.
 

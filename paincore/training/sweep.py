@@ -7,7 +7,6 @@ order in which runs finish decides nothing.
 
 import os
 import traceback
-from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from itertools import product
 from pathlib import Path
@@ -19,9 +18,8 @@ from rich.progress import Progress
 
 from paincore import PaincoreError, cluster
 from paincore.cluster import GPU, ClusterError
-from paincore.files import FileError, check_writable
+from paincore.files import FileError
 from paincore.folds.designs import Fold
-from paincore.manifest import ROOT
 from paincore.registration.store import FrameStore
 from paincore.training import samples as sampling
 from paincore.training.backbones import DEMO_BACKBONES
@@ -76,10 +74,8 @@ def train_on_worker(job: TrainingJob) -> tuple[str, Failure | None]:
     """
     for name, here in job.rests_on.items():
         if (there := job.task.rests_on[name]) != here:
-            raise ClusterError(
-                f"Worker {get_worker().address} cannot take part: {name} is {there} there, {here} "
-                "here. Start all workers anew with the same paincore, environment and files."
-            )
+            wrong = f"Worker {get_worker().address}: {name} is {there} there, {here} here"
+            raise ClusterError(f"{wrong}. Start all anew with the same environment and files.")
     try:
         train_task(job.task, job.results, job.keep_weights, show_progress=False)
     except FileError:  # no other run could be written either
@@ -89,9 +85,7 @@ def train_on_worker(job: TrainingJob) -> tuple[str, Failure | None]:
     return job.name, None
 
 
-def check(
-    store: FrameStore, configurations: Sequence[Configuration], folds: Sequence[Fold]
-) -> None:
+def check(store: FrameStore, configurations: list[Configuration], folds: list[Fold]) -> None:
     """Raise TrainingError if one of these cannot be trained on one of `folds`.
 
     Found without training: a backbone, the size of images, folds and samples that do not fit.
@@ -113,20 +107,14 @@ def check(
 class Sweep:
     """Where runs are trained and kept: workers, connected when first needed, a device, a folder.
 
-    A context manager: leaving it closes the workers; the next training connects anew. `device` None
-    is decided here, for all workers; `scheduler` and `workers` are those of
-    `paincore.cluster.connect`. On "cuda" a run has a GPU to itself: here one worker for each GPU is
-    started, elsewhere workers announce theirs.
+    A context manager: leaving it closes the workers; the next training connects anew. `device` is a
+    name such as "cuda"; None is decided here, for all workers. `scheduler` and `workers` are those
+    of `paincore.cluster.connect`. On "cuda" a run has a GPU to itself: here one worker for each GPU
+    is started, elsewhere workers announce theirs.
     """
 
-    def __init__(
-        self,
-        results: str | Path | None = None,
-        device: str | None = None,
-        scheduler: str | None = None,
-        workers: int | None = None,
-    ):
-        self.results = Path(results or ROOT / "results").resolve()
+    def __init__(self, results: str | Path, device=None, scheduler=None, workers=None):
+        self.results = Path(results).resolve()
         # Workers elsewhere may have a GPU where this machine has none.
         self.device = torch.device(device) if scheduler and device else best_device(device)
         self.scheduler, self.workers = scheduler, workers
@@ -143,10 +131,10 @@ class Sweep:
     def train(
         self,
         store: FrameStore,
-        configurations: Iterable[Configuration],
-        folds: Sequence[Fold],
-        seeds: int = 1,
-        keep_weights: bool = False,
+        configurations: list,
+        folds: list[Fold],
+        seeds=1,
+        keep_weights=False,
     ) -> tuple[dict[Configuration, list[Run]], list[Failure]]:
         """Runs of every configuration on every fold with seeds 0 to `seeds` - 1, and failures.
 
@@ -172,10 +160,8 @@ class Sweep:
         if left:
             outcomes = self._train(left) | self._finished(jobs)
         if missing := jobs.keys() - outcomes:
-            raise ClusterError(
-                f"{min(missing)} was trained, but its run is not in {self.results}. The workers' "
-                "results must be the same folder as here: share the disk, or train here."
-            )
+            wrong = f"{min(missing)} was trained, but its run is not in {self.results}"
+            raise ClusterError(f"{wrong}, a folder that workers must share. Or train here.")
         runs: dict[Configuration, list[Run]] = {one: [] for one in configurations}
         for name, job in jobs.items():
             if isinstance(outcomes[name], Run):
@@ -210,16 +196,15 @@ class Sweep:
 
     def _train(self, jobs: dict[str, TrainingJob]) -> dict[str, Run | Failure]:
         """Train the jobs, the longest first, with a progress bar; the failures."""
-        for folder in (runs_folder(self.results), self.results / "cache"):
-            check_writable(folder)
         longest_first = sorted(jobs.items(), key=lambda item: -item[1].cost)
         gpu = self.device.type == "cuda"
         if self._client is None:
             gpus = gpus_here(self.device) if gpu and self.scheduler is None else None
             workers = cluster.connect(self.scheduler, self.workers, gpus)
             self._client = self._open.enter_context(workers)
-        resource = GPU if gpu else None
-        results = cluster.run(self._client, train_on_worker, longest_first, resource, True)
+        results = cluster.run(
+            self._client, train_on_worker, longest_first, GPU if gpu else None, True
+        )
         failures: dict[str, Run | Failure] = {}
         # Runs are long and few: the speed is that since the start, not of the last half minute.
         with Progress(speed_estimate_period=float("inf")) as progress:

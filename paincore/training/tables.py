@@ -1,7 +1,5 @@
 """The tables of chapter 04. Tables of predictions are those of `paincore.statistics`."""
 
-from collections.abc import Iterable, Sequence
-
 import pandas as pd
 import torch
 from transformers.models.vit.configuration_vit import ViTConfig
@@ -10,7 +8,7 @@ from transformers.models.vit.modeling_vit import ViTModel
 from paincore.folds.designs import Fold
 from paincore.registration.store import FrameStore
 from paincore.statistics import bootstrap, scores
-from paincore.style import Finding, bracket, from_to, mean_sd, number, scientific, signed, verdict
+from paincore.style import Finding, finding, from_to, mean_sd, number, scientific, with_interval
 from paincore.training import samples as sampling
 from paincore.training import vit
 from paincore.training.backbones import load_encoder
@@ -24,7 +22,7 @@ OTHERS = ("average_precision", "precision", "recall")
 ALL_SCORES = SHOWN | {name: name.replace("_", " ") for name in OTHERS}
 
 
-def parameters_table(configurations: Iterable[Configuration]) -> pd.DataFrame:
+def parameters_table(configurations: list[Configuration]) -> pd.DataFrame:
     """Image, tokens and parameters of each configuration's model, here and on ViT-B/16."""
     table = {}
     for one in configurations:
@@ -38,17 +36,17 @@ def parameters_table(configurations: Iterable[Configuration]) -> pd.DataFrame:
             counts = vit.parameter_counts(model)
             counts.loc["all"] = counts.sum()
             for part, row in counts.iterrows():
-                some = [f"{count:,} {state}" for state, count in row.items() if count]
-                cells[part] = ", ".join(some)
+                cells[part] = ", ".join(
+                    f"{count:,} {state}" for state, count in row.items() if count
+                )
             table[f"{MODELS[one.model]} {place}"] = cells
     return pd.DataFrame(table).rename_axis("part of the model").reset_index()
 
 
 def settings_table() -> pd.DataFrame:
     """The settings of every training that the paper prints, in its sections 3.3 and 4."""
-    first, second = ADAM["betas"]
     settings = {
-        "Adam's β": f"{first:g} and {second:g}",
+        "Adam's β": "{:g} and {:g}".format(*ADAM["betas"]),
         "Adam's ε": scientific(ADAM["eps"]),
         "weight decay": f"{ADAM['weight_decay']:g}",
         "batch": BATCH_SIZE,
@@ -58,7 +56,7 @@ def settings_table() -> pd.DataFrame:
     return pd.DataFrame(settings.items(), columns=["setting", "value"]).astype(str)
 
 
-def left_out_table(store: FrameStore, configurations: Iterable[Configuration]) -> pd.DataFrame:
+def left_out_table(store: FrameStore, configurations: list[Configuration]) -> pd.DataFrame:
     """Frames that end a sample of each configuration, and those that end none, by reason."""
     columns = {}
     for one in configurations:
@@ -70,9 +68,7 @@ def left_out_table(store: FrameStore, configurations: Iterable[Configuration]) -
     return table.rename_axis("why a frame ends no sample").reset_index()
 
 
-def balance_table(
-    store: FrameStore, configuration: Configuration, folds: Sequence[Fold], seed: int = 0
-) -> pd.DataFrame:
+def balance_table(store, configuration: Configuration, folds: list[Fold], seed=0) -> pd.DataFrame:
     """Pain in per cent, by fold: of its training samples, after the balanced sampling of the
     training's first epoch, and of its test samples."""
     rows = {}
@@ -88,7 +84,7 @@ def balance_table(
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("fold")
 
 
-def training_table(runs: Iterable[Run]) -> pd.DataFrame:
+def training_table(runs: list[Run]) -> pd.DataFrame:
     """What each model trained on and for how long, lowest to highest over folds and seeds.
 
     Seconds are those of the training loop, by the clock of the machine on which it ran.
@@ -100,7 +96,7 @@ def training_table(runs: Iterable[Run]) -> pd.DataFrame:
     return table.set_axis(["model", "training samples", "steps", "seconds"], axis=1)
 
 
-def by_model(runs: Iterable[Run]) -> dict[str, pd.DataFrame]:
+def by_model(runs: list[Run]) -> dict[str, pd.DataFrame]:
     """The predictions of runs of one configuration a model, under the names of `MODELS`."""
     return {MODELS[model]: table for model, table in by_setting(runs, "model").items()}
 
@@ -126,19 +122,15 @@ def comparison_table(arms: dict[str, pd.DataFrame], resamples: pd.DataFrame) -> 
     for name, predictions in arms.items():
         row = {"predicted by": name, "frames": f"{len(scores.seeds_of(predictions)[0]):,}"}
         for score, label in SHOWN.items():
-            value, *ends = bootstrap.estimate_of(predictions, resamples, score)
+            pooled = bootstrap.estimate_of(predictions, resamples, score)
             row[f"{label}, folds"] = mean_sd(bootstrap.fold_values(predictions, score))
-            row[f"{label}, pooled"] = f"{number(value)} {bracket(*ends)}"
+            row[f"{label}, pooled"] = with_interval(*pooled, number)
         rows.append(row)
     return pd.DataFrame(rows)
 
 
 def training_findings(
-    tested: dict[str, pd.DataFrame],
-    baselines: dict[str, pd.DataFrame],
-    views: dict[str, pd.DataFrame],
-    control: pd.DataFrame,
-    resamples: pd.DataFrame,
+    tested: dict, baselines: dict, views: dict, control: pd.DataFrame, resamples: pd.DataFrame
 ) -> list[Finding]:
     """The rows of the chapter's last table; a baseline or view that is missing has none.
 
@@ -158,9 +150,7 @@ def training_findings(
     rows = []
     for asked, pair in pairs.items():
         found = bootstrap.difference(*bootstrap.on_shared_frames(*pair), resamples, "f1")
-        estimate = f"{signed(found.pooled)} {bracket(found.low, found.high, signed)}"
-        rows.append(Finding(f"F1, {asked}", estimate, verdict(found.low, found.high)))
-    value, low, high = bootstrap.estimate_of(control, resamples, "auc")
-    estimate = f"{number(value)} {bracket(low, high)}"
+        rows.append(finding(f"F1, {asked}", *found[:3]))
+    auc = bootstrap.estimate_of(control, resamples, "auc")
     asked = "AUC, ViT trained on shuffled labels, against 0.5"
-    return [*rows, Finding(asked, estimate, verdict(low, high, null=0.5))]
+    return [*rows, finding(asked, *auc, number, null=0.5)]

@@ -4,8 +4,8 @@ from paincore import paper
 from paincore.ablations import search as searches
 from paincore.ablations.search import ExperimentError, ablate, choose_nested, inner_folds
 from paincore.ablations.tables import step_values, trials_table
-from paincore.training.configuration import Configuration, configure
-from tests.helpers.searched import MadeUp, folds_of, peak, search
+from paincore.training.configuration import Configuration
+from tests.helpers.searched import MadeUp, folds_of, peak, search, study_of
 
 
 def test_a_model_has_the_papers_14_configurations():
@@ -34,8 +34,7 @@ def test_one_more_value_is_trained_chosen_and_shown(monkeypatch):
 def test_each_model_follows_its_own_scores_and_both_are_trained_together():
     best = {"vit": peak(10, 2e-5), "vivit": peak(4, 2e-3)}
     made_up = MadeUp(lambda one, *_: best[one.model](one))
-    starts = [configure(model="vit"), configure(model="vivit", clip_stride=2)]
-    found = ablate(made_up, None, folds_of(2), starts)
+    found = ablate(study_of(made_up, clip_stride=2))
     for ablation, chosen in zip(found.values(), ((10, 2e-5), (4, 2e-3)), strict=True):
         last = [ablation.kept["rate"], *(trial.configuration for trial in ablation.trials[10:])]
         assert {(one.unfrozen_layers, one.learning_rate) for one in last} == {chosen}
@@ -76,10 +75,10 @@ def test_a_search_that_leaves_nothing_to_choose_is_refused(hits):
 
 def test_an_unknown_path_or_step_is_refused_before_anything_is_trained(monkeypatch):
     with pytest.raises(ExperimentError, match="'best'"):
-        ablate(None, None, [], [], path="best")
+        ablate(None, path="best")
     monkeypatch.setattr(searches, "values_to_try", lambda: {"layers": [12], "depth": [3]})
     with pytest.raises(ExperimentError, match="depth"):
-        ablate(None, None, [], [])
+        ablate(None)
 
 
 def test_inner_folds_hold_nothing_that_the_outer_one_is_tested_on():
@@ -98,7 +97,7 @@ def test_a_nested_choice_never_sees_the_fold_that_it_is_tested_on():
 
     sweep = MadeUp(hits)
     assert search(hits, ["vit"], folds=3)["vit"].best.unfrozen_layers == 12
-    chosen, predictions = choose_nested(sweep, None, folds_of(3), configure())
+    chosen, predictions = choose_nested(study_of(sweep, 3), "vit")
     assert {k: one.unfrozen_layers for k, one in chosen.items()} == {1: 2, 2: 12, 3: 12}
     tested = [asked for asked in sweep.asked if len(asked) == 1]  # one configuration on one fold
     assert tested == [[(one, fold)] for fold, one in chosen.items()]

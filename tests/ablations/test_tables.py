@@ -3,6 +3,7 @@ import pytest
 
 from paincore.ablations import tables
 from paincore.statistics.contrast_tests import corrected_t
+from paincore.style import with_interval
 from tests.helpers.searched import search
 
 HITS = {1: 10, 2: 8, 3: 6, 4: 4, 5: 2}
@@ -31,7 +32,7 @@ def test_findings_are_differences_of_f1_with_intervals_that_hold_together(known)
     before = np.array([*HITS.values()])
     f1, without = (2 * hits / (hits + 10) for hits in (before - 2, before))
     found = corrected_t(f1 - without, tests=6)
-    assert rows[2].estimate == tables.with_interval(found.mean, found.low, found.high)
+    assert rows[2].estimate == with_interval(found.mean, found.low, found.high)
     assert rows[1].verdict == "undecided"
 
 

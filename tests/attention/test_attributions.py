@@ -66,7 +66,7 @@ def test_a_model_trained_on_a_square_is_seen_through(tmp_path):
     how = {"device": "cpu", "keep_weights": True, "show_progress": False}
     run = train_fold(store, settings, fold_of(store, 1), results=tmp_path, **how)
     assert run.metrics["auc"] > 0.95
-    explained = explain(run, store, tmp_path)
+    explained = explain(run, store)
     frames = explained.frames(np.flatnonzero(run.predictions["pain"]))
     square = np.zeros((*frames.shape[:4],), bool)
     square[:, :, 8:24, 8:24] = True

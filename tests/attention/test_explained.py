@@ -23,7 +23,7 @@ def opened(request, signal, tmp_path_factory):
     results = tmp_path_factory.mktemp("results")
     how = {"device": "cpu", "show_progress": False, "keep_weights": True}
     run = train_fold(signal, one, fold_of(signal, 2), results=results, **how)
-    return explained.explain(run, signal, results)
+    return explained.explain(run, signal)
 
 
 def test_an_opened_model_predicts_what_its_run_says_of_samples_that_end_where_its_run_says(opened):
@@ -57,7 +57,7 @@ def test_controls_are_the_same_each_time_and_differ_from_the_trained_model(opene
 def test_another_store_is_refused(opened, tmp_path):
     other = write_store_with_a_signal(tmp_path / "other", subjects=6, seed=1)
     with pytest.raises(explained.ExplanationError, match="other"):
-        explained.explain(opened.run, other, tmp_path)
+        explained.explain(opened.run, other)
 
 
 def test_samples_are_spaced_evenly_over_each_subject():

@@ -36,8 +36,8 @@ def every_figure(corpus, known, resamples, chosen, tried) -> dict:
     clips = pd.DataFrame({"pain": [True, True, False], "probability": [0.9, 0.1, 0.2]})
     args = {
         "show_sample": (chosen,),
-        "show_heads": (chosen,),
-        "show_together": (chosen,),
+        "show_maps heads": (chosen, "heads"),
+        "show_maps together": (chosen, "together"),
         "show_mean_maps": (rng.random((3, 4, 6, 6)), clips),
         "plot_regions": ({"last layer": regions, "rollout": regions},),
         "plot_heads": (regions,),
@@ -46,7 +46,7 @@ def every_figure(corpus, known, resamples, chosen, tried) -> dict:
         "plot_shortcut": (tried, resamples),
     } | {f"plot_{name}": (known, resamples)
          for name in ("faithfulness", "pointing", "effects", "follows")}  # fmt: skip
-    return {name: getattr(figures, name)(corpus, *given) for name, given in args.items()}
+    return {name: getattr(figures, name.split()[0])(corpus, *given) for name, given in args.items()}
 
 
 @pytest.mark.parametrize("corpus", [SYNTHETIC, LICENSED])
@@ -56,7 +56,7 @@ def test_every_figure_is_drawn_within_its_canvas_and_shows_a_face_only_where_it_
     drawn = every_figure(corpus, known, resamples, chosen_sample(), trial(known))
     for figure in drawn.values():
         assert_drawn_for(corpus, figure)
-    for name in ("show_heads", "show_together"):  # a map alone, or a face and its map
+    for name in ("show_maps heads", "show_maps together"):  # a map alone, or a face and its map
         layers = {len(axes.images) for axes in drawn[name].axes if axes.get_title(loc="left")}
         assert layers - {0} == ({2} if corpus is SYNTHETIC else {1})
     faces = [bool(axes.images) for axes in drawn["show_sample"].axes]
@@ -68,7 +68,7 @@ def test_where_there_is_nothing_to_show_figures_say_so(known, resamples):
     drawn = every_figure(LICENSED, blind, resamples, None, None)
     for name in ("plot_pointing", "plot_effects", "plot_follows", "plot_shortcut"):
         assert figures.NO_CAUSES in texts(drawn[name])
-    for name in ("show_sample", "show_heads", "show_together"):
+    for name in ("show_sample", "show_maps heads", "show_maps together"):
         assert figures.NO_SAMPLE in texts(drawn[name])
 
 

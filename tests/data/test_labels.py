@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paincore.data.facs import LID_AUS
-from paincore.data.labels import parse_facs, parse_landmarks, parse_pspi
+from paincore.data.unbc import parse_facs, parse_landmarks, parse_pspi
 from synthpain.layout import write_facs, write_landmarks, write_number
 
 coded_aus = st.dictionaries(st.integers(1, 98), st.integers(0, 5))

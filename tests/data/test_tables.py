@@ -39,7 +39,7 @@ def test_what_is_left_out_is_counted_with_its_first_case(miniature, tmp_path):
     miniature.picture(2).write_bytes(miniature.picture(2).read_bytes()[:-4])
     (miniature.root / "Images" / "042-ll042" / SEQUENCE / "notes.png").touch()
     corpus = open_corpus("unbc", miniature.root, results=tmp_path / "results")
-    table = description.states_of_frames(corpus).set_index("state")
+    table = description.states_of_frames(corpus.frames, ignored=corpus.ignored).set_index("state")
     assert table["count"].to_dict() == {"ok": 11, "truncated": 1, "ignored": 1}
     assert f"{SEQUENCE}002.png" in table.loc["truncated", "first case"]
     assert "notes.png" in table.loc["ignored", "first case"]

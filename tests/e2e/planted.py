@@ -14,7 +14,7 @@ import cv2
 import nbformat
 import numpy as np
 
-from paincore.data.labels import parse_landmarks
+from paincore.data.unbc import parse_landmarks
 
 DICTIONARY = cv2.aruco.getPredefinedDictionary(cv2.aruco.DICT_4X4_50)
 CORNER, BROWS = 7, 23

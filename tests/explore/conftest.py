@@ -22,4 +22,4 @@ def explained(drawn_corpus, drawn_store, tmp_path_factory):
     fold = Fold("leave_one_subject_out", 1, rows[first], rows[~first])
     one = configure(model="vit", backbone="movement", unfrozen_layers=2, learning_rate=1e-3)
     how = {"results": results, "device": "cpu", "keep_weights": True, "show_progress": False}
-    return explain(train_fold(store, one, fold, **how), store, results)
+    return explain(train_fold(store, one, fold, **how), store)

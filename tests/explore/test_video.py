@@ -71,11 +71,11 @@ def test_a_video_is_registered_as_the_models_training_data(
         np.testing.assert_array_equal(watched.views, [one.view.image for one in expected])
 
 
-def test_the_example_plays_as_fast_as_its_corpus(explained, drawn_corpus):
+def test_the_example_plays_as_fast_as_its_corpus(explained, drawn_corpus, tmp_path):
     taken = read_generator(drawn_corpus.root)["fps"]
     for corpus, rate in (
         (drawn_corpus, taken),
-        (replace(drawn_corpus, truth=None), video.ASSUMED_RATE),
+        (replace(drawn_corpus, root=tmp_path), video.ASSUMED_RATE),
     ):
         watched = video.watch_example(explained, corpus)
         assert watched.subject in set(explained.samples["subject"])

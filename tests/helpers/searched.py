@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -61,10 +62,21 @@ def folds_of(count: int) -> list[Fold]:
     return [Fold("balanced", k + 1, np.setdiff1d(rows, [k]), rows[k : k + 1]) for k in rows]
 
 
-def search(hits: Callable, models=("vit", "vivit"), folds=2, **how) -> dict[str, Ablation]:
+def study_of(sweep: MadeUp, folds=2, models=("vit", "vivit"), seeds=1, **settings):
+    """A study whose trainings are made up."""
+
+    def starts(model: str | None) -> list[Configuration]:
+        return [configure(model=one, **settings) for one in ([model] if model else models)]
+
+    parts = {"store": None, "folds": folds_of(folds), "starts": starts, "seeds": seeds}
+    return SimpleNamespace(sweep=sweep, **parts)
+
+
+def search(
+    hits: Callable, models=("vit", "vivit"), folds=2, seeds=1, path="greedy"
+) -> dict[str, Ablation]:
     """A search whose scores are those of `hits(configuration, fold, seed)`."""
-    starts = [configure(model=model) for model in models]
-    return ablate(MadeUp(hits), None, folds_of(folds), starts, **how)
+    return ablate(study_of(MadeUp(hits), folds, models, seeds), path)
 
 
 def peak(depth: int, rate: float) -> Callable:

@@ -30,7 +30,7 @@ def write_store_with_a_signal(
     images = rng.integers(0, 160, (len(table), SIZE, SIZE, 3), np.uint8)
     images[table["pain"].to_numpy(bool), 8:24, 8:24] += 90
     folder.mkdir(parents=True)
-    stores.reserve_images(folder, len(table), SIZE)
+    stores.reserve_array(folder / stores.IMAGES, images.shape, np.uint8)
     stores.write_images(folder, 0, images)
     stores.write_store(folder, table, {"size": SIZE, "fingerprint": f"signal {seed} {len(table)}"})
     return stores.open_store(folder)

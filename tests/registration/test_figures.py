@@ -6,6 +6,7 @@ import pytest
 
 from paincore.manifest import dataset_named
 from paincore.registration import accuracy, figures
+from paincore.registration.store import StoreError
 from tests.helpers.drawn import assert_drawn_for, is_sentence, texts
 
 
@@ -56,7 +57,8 @@ def test_each_figure_shows_faces_of_a_free_corpus_alone_and_words_where_there_ar
         assert not any(axes.lines or axes.collections for axes in closed.axes)
     nobody = replace(drawn_store, frames=drawn_store.frames.assign(state="no_face"))
     if name != "same_expression":
-        assert is_sentence(draw(drawn_corpus, nobody, landmarker))
+        with pytest.raises(StoreError, match="holds no face"):
+            draw(drawn_corpus, nobody, landmarker)
 
 
 def test_the_grid_holds_the_four_views_the_first_at_the_top_left(drawn_corpus, drawn_store):

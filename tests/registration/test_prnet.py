@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from paincore import PaincoreError
 from paincore.registration import backends, checkpoint, prnet
-from paincore.registration.resfcn import Resfcn256
 
 FIXTURES = Path(__file__).with_name("fixtures")  # written by tools/make_resfcn_fixture.py
 SMALL, SMALL_VALUES = FIXTURES / "resfcn.index", FIXTURES / "resfcn.data-00000-of-00001"
@@ -39,7 +38,7 @@ def test_tensorflow_s_own_checkpoint_is_read_without_its_optimiser():
 @pytest.mark.parametrize("damage", ["flipped", "cut", "empty"])
 def test_damaged_values_name_the_file_and_the_tensor(tmp_path, damage):
     index, values = (Path(shutil.copy(path, tmp_path)) for path in (SMALL, SMALL_VALUES))
-    start, content = checkpoint.read_index(index)[LAST].offset, values.read_bytes()
+    start, content = checkpoint.read_index(index)[LAST][1], values.read_bytes()
     flipped = content[:start] + bytes([content[start] ^ 16]) + content[start + 1 :]
     values.write_bytes({"flipped": flipped, "cut": content[:-1], "empty": content[:start]}[damage])
     with pytest.raises(checkpoint.CheckpointError, match=f"{values}.*{LAST}"):
@@ -51,18 +50,19 @@ def test_damaged_values_name_the_file_and_the_tensor(tmp_path, damage):
 
 @needs_released
 def test_names_shapes_and_count_are_those_of_the_released_checkpoint():
-    shapes = {n: e.shape for n, e in checkpoint.read_index(RELEASED_INDEX).items()}
+    shapes = {n: shape for n, (shape, *_) in checkpoint.read_index(RELEASED_INDEX).items()}
     inference = {
         n: s for n, s in shapes.items() if n.rpartition("/")[2] not in checkpoint.OPTIMISER
     }
     assert len(inference) == 245
     assert sum(math.prod(shape) for shape in inference.values()) == 13_365_508
-    network = Resfcn256({n: torch.empty(s, device="meta") for n, s in inference.items()}, "meta")
+    empty = {n: torch.empty(s, device="meta") for n, s in inference.items()}
+    network = prnet.Resfcn256(empty, "meta")
     assert network(torch.empty(1, 3, 256, 256, device="meta")).shape == (1, 3, 256, 256)
 
 
 def test_the_network_equals_tensorflow_s_operations():
-    network = Resfcn256(checkpoint.read_tensors(SMALL))
+    network = prnet.Resfcn256(checkpoint.read_tensors(SMALL))
     network.tensors = {name: tensor.double() for name, tensor in network.tensors.items()}
     with np.load(FIXTURES / "resfcn.npz", allow_pickle=False) as fixture:
         image, expected, step = fixture["picture"], fixture["output"], int(fixture["step"])
@@ -78,11 +78,19 @@ def test_the_network_equals_tensorflow_s_operations():
 # The crop
 
 
+def around_landmarks(points: np.ndarray) -> prnet.Crop:
+    return prnet.crop_around(np.append(points.min(0), points.max(0)), *prnet.AROUND_LANDMARKS)
+
+
+def around_detection(box: np.ndarray) -> prnet.Crop:
+    return prnet.crop_around(box, *prnet.AROUND_DETECTION)
+
+
 def test_crops_are_1_6_times_the_landmarks_box_and_1_58_times_the_detector_s_moved_down():
-    crop = prnet.crop_around_landmarks(np.array([[100, 50], [180, 130], [120, 170]]))
+    crop = around_landmarks(np.array([[100, 50], [180, 130], [120, 170]]))
     assert crop == (140 - 80, 110 - 80, 160)  # 1.6 times the mean of 80 and 120
     box = np.array([100, 50, 200, 150])
-    assert prnet.crop_around_detection(box) == (150 - 79, pytest.approx(100 + 14 - 79), 158)
+    assert around_detection(box) == (150 - 79, pytest.approx(100 + 14 - 79), 158)
 
 
 @settings(deadline=None)
@@ -90,7 +98,7 @@ def test_crops_are_1_6_times_the_landmarks_box_and_1_58_times_the_detector_s_mov
 def test_uncropping_leads_back_to_the_pixel_that_the_crop_showed(left, top, side):
     rows, columns = np.mgrid[:256, :256]
     image = np.stack([columns, rows, rows], -1).astype(np.uint8)  # each pixel shows where it is
-    crop = prnet.crop_around_detection(np.array([left, top, left + side, top + side]))
+    crop = around_detection(np.array([left, top, left + side, top + side]))
     shown = 255 * prnet.cut(image, crop).reshape(-1, 3)[:, :2]
     places = np.stack([columns, rows, rows], -1).reshape(-1, 3)
     place = prnet.to_image(places, crop)[:, :2]
@@ -99,10 +107,10 @@ def test_uncropping_leads_back_to_the_pixel_that_the_crop_showed(left, top, side
 
 
 def test_depth_is_scaled_as_the_image_is_and_beyond_the_image_is_black():
-    crop = prnet.crop_around_detection(np.array([0, 0, 100, 100]))
+    crop = around_detection(np.array([0, 0, 100, 100]))
     near, far = prnet.to_image(np.array([[0, 0, 255.0], [255, 255, 0]]), crop)
     np.testing.assert_allclose(near - far, [-158, -158, 158])
-    crop = prnet.crop_around_detection(np.array([-100, -100, 20, 20]))
+    crop = around_detection(np.array([-100, -100, 20, 20]))
     square = prnet.cut(np.full((50, 50, 3), 200, np.uint8), crop)
     assert square[:100, :100].max() == 0
     assert square.max() == pytest.approx(200 / 255)
@@ -161,7 +169,7 @@ def test_vertices_are_pixels_of_the_image_and_a_batch_gives_each_image_its_own(l
         (alone,) = backend.find([image], [points])
         np.testing.assert_allclose(mesh.vertices, alone.vertices, atol=NEAR)
         assert mesh.vertices.shape == (VERTICES, 3) and mesh.vertices.dtype == np.float32
-        crop = prnet.crop_around_landmarks(points)
+        crop = around_landmarks(points)
         low = np.array([crop.left, crop.top, 0])
         assert (mesh.vertices >= low).all() and (mesh.vertices <= low + 1.11 * crop.side).all()
         assert (mesh.vertices.std(0) > 1).all()  # the network is no constant

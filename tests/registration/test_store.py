@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -86,7 +87,7 @@ def test_of_two_faces_the_larger_is_stored_and_both_are_counted(small_store):
     frames = small_store.frames.set_index("image")
     assert frames.loc["two_faces.png", "faces"] == 2
     assert frames.loc["face000.png", "faces"] == 1
-    counts = stores.states_table(small_store.frames).set_index("state")["frames"]
+    counts = stores.states_table(small_store.frames).set_index("state")["count"]
     assert counts["ok"] == FRAMES - 1 - sum(state != "ok" for state in BAD.values())
     assert counts["undecodable"] == 3
 
@@ -121,7 +122,7 @@ def test_killed_in_the_middle_it_goes_on_to_the_same_bytes(
     assert not list(tmp_path.glob("stores/*.partial"))
 
 
-@pytest.mark.parametrize("step", ["reserve_images", "connect", "write_store"])
+@pytest.mark.parametrize("step", ["reserve_array", "connect", "write_store"])
 def test_killed_at_a_moment_too_short_to_hit_from_outside_it_still_ends_whole(
     small_corpus, tmp_path, monkeypatch, step
 ):
@@ -201,7 +202,7 @@ def test_the_paper_profile_stops_for_want_of_weights_and_says_what_to_do(
     monkeypatch.setattr("paincore.registration.backends.ASSETS", tmp_path / "assets")
     corpus = open_corpus("unbc", miniature.root, results=tmp_path / "index")
     with pytest.raises(PaincoreError, match=r"github\.com/yfeng95/PRNet"):
-        stores.registered(corpus, profile="paper", results=tmp_path / "results")
+        stores.registered(corpus, "prnet", results=tmp_path / "results")
     assert not (tmp_path / "results").exists()
 
 
@@ -211,6 +212,6 @@ def test_a_whole_prnet_store_is_opened_without_prnet_s_weights(miniature, tmp_pa
     key = stores.store_fingerprint(corpus, "prnet", 16)
     folder = tmp_path / "stores" / f"unbc-prnet-{key[:12]}"
     folder.mkdir(parents=True)
-    stores.reserve_images(folder, len(corpus.frames), 16)
+    stores.reserve_array(folder / stores.IMAGES, (len(corpus.frames), 16, 16, 3), np.uint8)
     stores.write_store(folder, corpus.frames, {"size": 16, "backend": "prnet", "fingerprint": key})
     assert stores.registered(corpus, "prnet", tmp_path, size=16).folder == folder

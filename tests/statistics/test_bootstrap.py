@@ -85,7 +85,7 @@ def test_all_people_are_resampled_together_where_each_is_a_fold():
 def test_a_subject_in_two_folds_or_one_that_is_not_resampled_is_refused():
     table = predictions()
     twice = table.assign(fold=np.arange(len(table)) % 2)
-    with pytest.raises(StatisticsError, match="s0 is tested in more than one fold"):
+    with pytest.raises(StatisticsError, match="s0 is tested in several folds"):
         boot.resample_subjects(twice)
     resamples = boot.resample_subjects(table[table["subject"] != "s3"])
     with pytest.raises(StatisticsError, match="subject s3 is not resampled"):

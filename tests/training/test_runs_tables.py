@@ -73,7 +73,7 @@ def test_what_is_exported_is_of_all_folds_and_names_nobody(run, tmp_path):
     found = pd.read_csv(out, comment="#")
     assert found["F1"].tolist() == ["0.30 ± 0.16"]
     assert set(found) == {"configuration", "folds", "runs", "F1", "AUC"}
-    with pytest.raises(RunError, match="2 finished folds"):
+    with pytest.raises(RunError, match="fewer than 3 finished folds"):
         runs_tables.write_results(table(run, *rows[:2]), tmp_path / "few.csv")
     with pytest.raises(RunError, match="no finished run"):
         runs_tables.write_results(runs_tables.runs_table([]), tmp_path / "none.csv")

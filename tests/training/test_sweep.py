@@ -164,10 +164,10 @@ def test_a_worker_with_another_engine_stops_the_sweep_and_is_named(swept, tmp_pa
     with (tmp_path / "other" / "paincore" / "files.py").open("a") as file:
         file.write("ENGINE_VERSION = -1\n")
     with scheduler_and_workers(tmp_path, 1, "--no-nanny", cwd=tmp_path / "other") as (address, _):
-        said = r"Worker tcp://127\.0\.0\.1:\d+ cannot take part: engine is -1 there"
+        said = r"Worker tcp://127\.0\.0\.1:\d+: engine is -1 there"
         with pytest.raises(ClusterError, match=said):
             swept(tmp_path / "results", address)
-    assert list((tmp_path / "results" / "runs").iterdir()) == []
+    assert not list((tmp_path / "results" / "runs").glob("*"))
 
 
 def test_gpus_are_named_as_the_environment_names_them(monkeypatch):
@@ -275,10 +275,10 @@ def trained_elsewhere(job: TrainingJob) -> tuple:
 
 def test_results_elsewhere_or_not_writable_are_an_error(swept, address, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
-    with pytest.raises(FileError, match=r"file/runs cannot be written .Not a directory"):
+    with pytest.raises(FileError, match=r"file/.* cannot be written .Not a directory"):
         swept(tmp_path / "file", address)
     monkeypatch.setattr(sweep, "train_on_worker", trained_elsewhere)
-    with pytest.raises(ClusterError, match="results must be the same folder as here"):
+    with pytest.raises(ClusterError, match="its run is not in"):
         swept(tmp_path, address)
 
 
