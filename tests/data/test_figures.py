@@ -95,14 +95,6 @@ def test_an_avatar_moves_as_coded_and_is_drawn_only_where_it_is_asked_for():
     assert (own == GREY).all()
 
 
-def test_a_crop_keeps_every_point_in_sight():
-    points = np.array([[10.0, 20.0], [30.0, 60.0]])
-    axes = face({"faces_may_be_shown": True}, around=points)
-    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
-    assert left < 10 and right > 30 and top < 20 and bottom > 60
-    assert right - left == pytest.approx(bottom - top)
-
-
 def test_show_face_is_the_only_place_of_a_figure_that_opens_an_image():
     package = Path(figures.__file__).parents[1]
     for file in [*package.glob("*/*figures.py"), *package.glob("explore/*.py")]:

@@ -100,14 +100,3 @@ def frames(**columns) -> pd.DataFrame:
 )
 def test_the_clip_is_where_pspi_rises_most_over_four_subsequent_frames(columns, expected):
     assert figures.rising_clip(frames(**columns)).index.tolist() == expected
-
-
-def test_people_and_frames_are_chosen_by_how_far_they_turn():
-    table = frames(subject=list("abab"), yaw=[30.0, 5, 35, -5])
-    assert figures.turning_person(table)["yaw"].tolist() == [-5, 5]
-    table = frames(yaw=[-20.0, -19, -18, 0, 20])
-    assert figures.spread_over_yaw(table, 3)["yaw"].tolist() == [-20, 0, 20]
-    assert len(figures.spread_over_yaw(table, 50)) == 5
-    table = frames(subject=list("aabbc"), yaw=[3.0, -30, 8, 2, -1])
-    assert figures.most_turned(table, 5)["yaw"].tolist() == [-30, -1, 8]
-    assert figures.most_turned(table, 2)["subject"].tolist() == ["a", "b"]

@@ -45,9 +45,3 @@ def test_coded_intensities_follow_the_true_ones_and_pspi_is_that_of_the_coded():
         assert set(coded[f"au{au}"]) <= {0, 1, 2, 3, 4, 5}
     assert coded["pspi"].max() > 4
     assert coded["pspi"].equals(pspi(*(coded[f"au{au}"] for au in (4, 6, 7, 9, 10, 43))))
-
-
-def test_label_noise_adds_errors():
-    noisy = (code(BEHAVIOUR, (3, 0, 0), noise) for noise in (0.0, 0.5, 1.5))
-    errors = [(coded["au6"] - BEHAVIOUR["au6"]).abs().mean() for coded in noisy]
-    assert errors[0] < errors[1] < errors[2]
