@@ -23,11 +23,6 @@ def client():
         yield client
 
 
-def test_every_task_is_done_once(client):
-    tasks = ((f"task {n}", n) for n in range(20))
-    assert sorted(run(client, operator.neg, tasks)) == sorted(-n for n in range(20))
-
-
 def test_a_task_that_fails_is_named(client):
     with pytest.raises(ClusterError, match=r"^none failed on its worker: ZeroDivisionError"):
         list(run(client, half, [("one", 1), ("none", 0)]))
@@ -39,12 +34,6 @@ def test_a_task_that_kills_every_worker_is_named_and_the_others_go_on_if_asked(c
     (error,) = run(client, die, [("frames 1 to 9", None)], keep_going=True)
     assert error.task == "frames 1 to 9"
     assert list(run(client, operator.neg, [("after it", 1)])) == [-1]
-
-
-def test_without_a_worker_that_has_the_resource_there_is_an_end(client, monkeypatch):
-    monkeypatch.setattr("paincore.cluster.PATIENCE", 1)
-    with pytest.raises(ClusterError, match=r"no worker for 1 s.*--resources GPU=1"):
-        list(run(client, operator.neg, [("task", 1)], "GPU"))
 
 
 def test_without_any_worker_there_is_an_end(tmp_path, monkeypatch):

@@ -71,6 +71,7 @@ def test_the_manifest_expects_of_unbc_what_the_paper_and_the_data_set_say():
     assert sum(subject["sequences"] for subject in subjects) == expected.sequences
     for counts in ([subject["frames"] for subject in subjects], frames.values()):
         assert sum(counts) == expected.frames == paper.UNBC_FRAMES
+    assert sum(paper.PSPI_SHARES.values()) == pytest.approx(100)
     for values in ("0", "1-2"):
         assert round(100 * frames[values] / expected.frames, 1) == paper.PSPI_SHARES[values]
 
@@ -98,13 +99,6 @@ def test_a_mistake_in_the_manifest_is_named(tmp_path, line, changed, sentence):
     with pytest.raises(ManifestError, match=r"manifest.yaml") as error:
         load_manifest(path)
     assert sentence in str(error.value)
-
-
-def test_an_unknown_name_is_answered_with_those_there_are(assets):
-    with pytest.raises(ManifestError, match="no data set 'unbk'; it has synthetic, unbc"):
-        dataset_named("unbk")
-    with pytest.raises(ManifestError, match="no asset 'landmark'; it has head, landmarker"):
-        fetch("landmark", assets=assets)
 
 
 # The sources of an asset
@@ -184,9 +178,3 @@ def test_an_asset_to_get_by_hand_says_how_and_takes_the_file_that_it_is(tmp_path
     assert mine.exists()
     unknown = asset(BY_HAND, bytes=None, sha256=None)
     assert fetch(unknown, other, assets).read_bytes() == b"other"
-
-
-def test_a_folder_that_cannot_be_written_is_named(tmp_path):
-    (tmp_path / "assets").write_text("a file where the folder should be")
-    with pytest.raises(AssetError, match=r"thing cannot be put at .*assets/thing.bin"):
-        fetch(asset(BY_HAND), assets=tmp_path / "assets")

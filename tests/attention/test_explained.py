@@ -5,7 +5,6 @@ import torch
 
 from paincore.attention import explained
 from paincore.attention.explained import PRETRAINED, RANDOM_WEIGHTS, SHUFFLED, TRAINED
-from paincore.statistics import scores
 from paincore.training.configuration import configure
 from paincore.training.train import train_fold
 from tests.helpers.trainable import fold_of, write_store_with_a_signal
@@ -69,17 +68,3 @@ def test_samples_are_spaced_evenly_over_each_subject():
     assert all_of_them.some(1, labels=(True, False)).rows.tolist() == [4, 9, 11]
     assert all_of_them.some(5, labels=(False,)).rows.tolist() == [10, 11, 12]
     assert all_of_them.only(np.array([], int)).some(2).rows.tolist() == []
-
-
-def test_outcomes_are_those_of_the_scores_also_at_one_half_exactly():
-    probability = [0.9, 0.1, 0.6, 0.4, 0.5, 0.5]
-    table = pd.DataFrame(
-        {"pain": [True, True, False, False, True, False], "probability": probability}
-    )
-    counts, found = (
-        scores.score(table["pain"], table["probability"]),
-        list(explained.outcomes(table)),
-    )
-    assert [found.count(name) for name in explained.OUTCOMES] == [
-        counts[n] for n in ("tp", "fn", "fp", "tn")
-    ]

@@ -9,16 +9,11 @@ from paincore.attention import figures
 from paincore.attention.explained import PRETRAINED, RANDOM_WEIGHTS, SHUFFLED, TRAINED, Explained
 from paincore.attention.maps import ChosenSample
 from paincore.attention.regions import REGION_NAMES
-from paincore.manifest import dataset_named
 from tests.attention.test_tables import trial
-from tests.helpers.drawn import texts
+from tests.helpers.drawn import LICENSED, SYNTHETIC, assert_drawn_for, texts
 from tests.helpers.onepatch import SIZE
 
 MODELS = (TRAINED, SHUFFLED, PRETRAINED, RANDOM_WEIGHTS)
-
-
-def corpus_named(name: str) -> SimpleNamespace:
-    return SimpleNamespace(dataset=dataset_named(name))
 
 
 def chosen_sample() -> ChosenSample:
@@ -54,28 +49,23 @@ def every_figure(corpus, known, resamples, chosen, tried) -> dict:
     return {name: getattr(figures, name.split()[0])(corpus, *given) for name, given in args.items()}
 
 
-@pytest.mark.parametrize("dataset", ["synthetic", "unbc"])
+@pytest.mark.parametrize("corpus", [SYNTHETIC, LICENSED])
 def test_every_figure_is_drawn_within_its_canvas_and_shows_a_face_only_where_it_may(
-    dataset, known, resamples
+    corpus, known, resamples
 ):
-    drawn = every_figure(corpus_named(dataset), known, resamples, chosen_sample(), trial(known))
-    for name, figure in drawn.items():
-        assert ("synthetic corpus" in texts(figure)) == (dataset == "synthetic"), name
-        figure.draw_without_rendering()
-        box = figure.get_tightbbox()
-        assert all(figure.bbox_inches.padded(0.02).contains(*corner) for corner in box.corners()), (
-            name
-        )
+    drawn = every_figure(corpus, known, resamples, chosen_sample(), trial(known))
+    for figure in drawn.values():
+        assert_drawn_for(corpus, figure)
     for name in ("show_maps heads", "show_maps together"):  # a map alone, or a face and its map
         layers = {len(axes.images) for axes in drawn[name].axes if axes.get_title(loc="left")}
-        assert layers - {0} == ({2} if dataset == "synthetic" else {1})
+        assert layers - {0} == ({2} if corpus is SYNTHETIC else {1})
     faces = [bool(axes.images) for axes in drawn["show_sample"].axes]
-    assert faces == [dataset == "synthetic"] * 4
+    assert faces == [corpus is SYNTHETIC] * 4
 
 
 def test_where_there_is_nothing_to_show_figures_say_so(known, resamples):
     blind = replace(known, units=known.units[:0])
-    drawn = every_figure(corpus_named("unbc"), blind, resamples, None, None)
+    drawn = every_figure(LICENSED, blind, resamples, None, None)
     for name in ("plot_pointing", "plot_effects", "plot_follows", "plot_shortcut"):
         assert figures.NO_CAUSES in texts(drawn[name])
     for name in ("show_sample", "show_maps heads", "show_maps together"):
@@ -83,7 +73,7 @@ def test_where_there_is_nothing_to_show_figures_say_so(known, resamples):
 
 
 def test_the_effects_of_units_stand_where_they_are(known, resamples):
-    axes = figures.plot_effects(corpus_named("synthetic"), known, resamples).axes[0]
+    axes = figures.plot_effects(SYNTHETIC, known, resamples).axes[0]
     points = axes.collections[-1].get_offsets()
     np.testing.assert_allclose(points, [[-0.5, 0], [1, 1], [0, 2]], atol=0.03)
     assert axes.get_yticklabels()[0].get_text() == "AU4 (80 samples, 20 people)"

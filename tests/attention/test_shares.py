@@ -50,16 +50,6 @@ def test_a_model_is_compared_with_its_controls_on_the_same_people(samples):
     assert found.loc[PRETRAINED].tolist() == pytest.approx([0.05 / area] * 3 + [PEOPLE])
 
 
-def test_intervals_hold_the_truth_about_as_often_as_they_say(samples):
-    rng, resamples, hits = np.random.default_rng(1), resample_subjects(samples, 400), 0
-    names = samples["subject"].unique()
-    for _ in range(300):
-        values = rng.normal(0.3, 0.1, PEOPLE) + rng.normal(0, 0.05 / EACH**0.5, PEOPLE)
-        row = shares.with_intervals(pd.DataFrame({"mean": values}, names), resamples).iloc[0]
-        hits += row["low"] <= 0.3 <= row["high"]  # the truth
-    assert 0.89 <= hits / 300 <= 0.975
-
-
 def test_what_goes_with_a_person_is_not_taken_for_an_effect_of_an_action_unit(samples):
     rng = np.random.default_rng(2)
     expressive = (samples["subject"] < "aa012").to_numpy()

@@ -11,7 +11,7 @@ import pytest
 
 from paincore.data import corpus as corpus_module
 from paincore.data import facs
-from paincore.data.corpus import compare_counts, index, label_fingerprint, open_corpus
+from paincore.data.corpus import index, label_fingerprint, open_corpus
 from paincore.data.frames import FRAMES
 from paincore.data.unbc import CorpusError
 from paincore.files import FileError
@@ -159,15 +159,6 @@ def test_a_corpus_is_called_by_its_entry_only_if_it_is_as_large(opened):
 # What is refused
 
 
-@pytest.mark.parametrize(
-    ("dataset", "profile", "sentence"),
-    [("unbc", "demo", "data_root.*agreement"), ("synthetic", "paper", "give the corpus folder")],
-)
-def test_a_corpus_that_cannot_be_made_is_refused_with_how_to_obtain_it(dataset, profile, sentence):
-    with pytest.raises(CorpusError, match=sentence):
-        open_corpus(dataset, profile=profile)
-
-
 def test_results_inside_the_corpus_or_not_writable_are_refused_by_name(miniature, opened, results):
     before = sorted(miniature.root.rglob("*"))
     with pytest.raises(CorpusError, match="inside the corpus"):
@@ -185,21 +176,3 @@ def test_a_damaged_truth_is_refused_by_name(synthetic, results):
 
 
 # Counts against the manifest
-
-
-def test_counts_that_differ_from_the_manifest_are_told_one_by_one(miniature, results):
-    frames, _, _ = index(miniature.root, results)
-    known = {"ll042": {"frames": 9, "sequences": 2}, "xx999": {"frames": 4, "sequences": 1}}
-    pspi = {"verified": False, "frames": {"0": 10, "3-4": 2}}
-    counts = {"subjects": 2, "sequences": 3, "frames": 13, "shortest_sequence": 3}
-    table = compare_counts(frames, Expected(**counts, by_subject=known, pspi=pspi))
-    wrong = table[table["expected"] != table["found"]]
-    assert wrong[["what", "expected", "found"]].to_numpy().tolist() == [
-        ["frames", 13, 12],
-        ["frames of tv095", 0, 3],
-        ["sequences of tv095", 0, 1],
-        ["frames of xx999", 4, 0],
-        ["sequences of xx999", 1, 0],
-        ["frames with PSPI 3-4", 2, 1],
-    ]
-    assert not table["verified"].iloc[-1]

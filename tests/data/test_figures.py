@@ -11,7 +11,7 @@ from paincore.data import figures
 from paincore.data.corpus import Corpus, open_corpus
 from paincore.explore import players
 from paincore.manifest import dataset_named
-from tests.helpers.drawn import assert_on_canvas, texts
+from tests.helpers.drawn import assert_drawn_for, texts
 from tests.helpers.miniature import Miniature
 
 GREY = np.full((80, 80, 3), 128, np.uint8)
@@ -38,14 +38,11 @@ def synthetic(restricted: Corpus) -> Corpus:
 def test_a_figure_fits_its_canvas_names_its_axes_and_says_what_is_synthetic(
     draw, synthetic, restricted
 ):
-    figure = draw(synthetic)
-    assert_on_canvas(figure)
-    shown = [axes for axes in figure.axes if axes.axison]
-    assert all(axes.get_ylabel() for axes in shown if not axes.images)
-    assert "synthetic corpus" in texts(figure)
-    licensed = texts(draw(restricted))
-    assert "synthetic corpus" not in licensed
-    assert ("This corpus does not say" in licensed) == (draw in NEED_TRUTH)
+    figure, licensed = draw(synthetic), draw(restricted)
+    assert_drawn_for(synthetic, figure)
+    assert_drawn_for(restricted, licensed)
+    assert all(axes.get_ylabel() for axes in figure.axes if axes.axison and not axes.images)
+    assert ("This corpus does not say" in texts(licensed)) == (draw in NEED_TRUTH)
 
 
 @pytest.mark.parametrize("draw", WITH_FACES)
@@ -96,14 +93,6 @@ def test_an_avatar_moves_as_coded_and_is_drawn_only_where_it_is_asked_for():
     assert pixels(brow, {}) == pixels(None, *asked) == []
     (own,) = pixels(brow, {"stand_in": "avatar", "faces_may_be_shown": True})
     assert (own == GREY).all()
-
-
-def test_a_crop_keeps_every_point_in_sight():
-    points = np.array([[10.0, 20.0], [30.0, 60.0]])
-    axes = face({"faces_may_be_shown": True}, around=points)
-    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
-    assert left < 10 and right > 30 and top < 20 and bottom > 60
-    assert right - left == pytest.approx(bottom - top)
 
 
 def test_show_face_is_the_only_place_of_a_figure_that_opens_an_image():

@@ -1,4 +1,3 @@
-import os
 import re
 import shutil
 from pathlib import Path
@@ -129,14 +128,6 @@ def test_labels_that_cannot_be_read_leave_unknowns_and_not_zeros(miniature):
     assert without_facs["pain"]
 
 
-def test_a_sequence_label_that_cannot_be_read_is_reported_and_unknown(miniature):
-    miniature.rating("VAS").write_text("3 4")
-    frames, problems, _ = read_frames(list_corpus(miniature.root))
-    assert len(problems) == 1
-    assert "VAS/042-ll042/ll042t1aaaff.txt cannot be used: 2 values" in problems[0]
-    assert frames.loc[frames["sequence"] == SEQUENCE, "vas"].isna().all()
-
-
 def test_a_file_that_the_system_refuses_to_read_is_set_aside(miniature):
     listing = list_corpus(miniature.root)
     miniature.pspi(2).unlink()
@@ -203,29 +194,4 @@ def test_a_corpus_that_cannot_be_read_is_refused_by_name(miniature, damage, sent
     assert sentence in str(error.value)
 
 
-def test_landmarks_that_cannot_be_read_are_refused_by_name(miniature):
-    miniature.landmarks(1).write_text("1 2\n")
-    with pytest.raises(CorpusError, match=r"001_aam.txt: 1 rows of x and y"):
-        read_landmarks(miniature.root, row(miniature, 1)["landmarks"])
-
-
 # What reading leaves behind
-
-
-def test_reading_changes_nothing_in_the_corpus_folder(miniature):
-    def contents() -> list[tuple]:
-        paths = sorted(path for path in miniature.root.rglob("*") if path.is_file())
-        return [(path, path.stat().st_mtime_ns, path.read_bytes()) for path in paths]
-
-    before = contents()
-    read(miniature)
-    assert contents() == before
-
-
-def test_the_stamp_changes_with_any_file_of_the_corpus_and_with_nothing_else(miniature):
-    stamps = [list_corpus(miniature.root).stamp, list_corpus(miniature.root).stamp]
-    assert stamps[0] == stamps[1]
-    for path in (miniature.pspi(1), miniature.landmarks(1), miniature.rating("SEN")):
-        os.utime(path, ns=(0, 0))
-        stamps.append(list_corpus(miniature.root).stamp)
-    assert len({*stamps}) == 4

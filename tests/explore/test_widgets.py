@@ -1,9 +1,6 @@
 """Widgets without a browser: a state in, an image and a text out."""
 
 from dataclasses import replace
-from functools import lru_cache
-from itertools import product
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -20,9 +17,10 @@ from paincore.folds.designs import FoldError, make_folds, ranges_over_folds
 from paincore.manifest import dataset_named
 from paincore.registration.backends import load_backend
 from paincore.registration.faces import Picture, find_faces
-from paincore.training.configuration import configure
 from synthpain.avatar import draw_face, landmarks_of
+from tests.folds.test_designs import drawn
 from tests.helpers.predicted import predictions
+from tests.helpers.searched import peak, search
 
 
 def test_a_slider_of_the_face_moves_it_and_pspi_is_that_of_facs(explained):
@@ -54,56 +52,38 @@ def test_the_face_is_registered_as_the_models_training_data(explained, backend):
     assert not np.array_equal(found.view.image, face.register_face(explained, state).view.image)
 
 
-@lru_cache
-def ten_people():
-    """Ten people and their most even folds, which take a while to find."""
-    rng = np.random.default_rng(0)
-    lengths = 20 + np.arange(10)
-    names = pd.Series([f"p{person:02d}" for person in range(10)]).repeat(lengths)
-    frames = pd.DataFrame({"subject": names, "sequence": names + "a", "state": "ok"})
-    frames["frame"] = frames.groupby("subject").cumcount() + 1
-    frames["pain"] = pd.array(rng.random(len(frames)) < 0.3, "boolean")
-    frames = frames.reset_index(drop=True)
-    return frames, make_folds(frames, "balanced")
+TEN = drawn(10)
+EVEN = make_folds(TEN, "balanced")
+ABLATION = search(peak(6, 2e-4), ["vit"])["vit"]  # of 14 configurations
 
 
 @settings(deadline=None, max_examples=40)
-@given(st.dictionaries(st.sampled_from([f"p{n:02d}" for n in range(10)]), st.integers(1, 5)))
+@given(st.dictionaries(st.sampled_from([f"aa{n:03d}" for n in range(10)]), st.integers(1, 5)))
 def test_people_who_are_moved_are_tested_once_where_they_were_put(tested_in):
-    frames, even = ten_people()
-    where = folds.home_folds(frames, even) | tested_in
+    where = folds.home_folds(TEN, EVEN) | tested_in
     if len(set(where.values())) < 5:
         with pytest.raises(FoldError, match="would be tested on nobody"):
-            folds.moved(frames, even, tested_in)
+            folds.moved(TEN, EVEN, tested_in)
         return
-    moved = folds.moved(frames, even, tested_in)
-    assert folds.home_folds(frames, moved) == where
-    assert sorted(np.concatenate([fold.test for fold in moved])) == list(range(len(frames)))
+    moved = folds.moved(TEN, EVEN, tested_in)
+    assert folds.home_folds(TEN, moved) == where
+    assert sorted(np.concatenate([fold.test for fold in moved])) == list(range(len(TEN)))
     for fold in moved:
-        assert set(fold.train) == set(range(len(frames))) - set(fold.test)
+        assert set(fold.train) == set(range(len(TEN))) - set(fold.test)
 
 
 def test_the_folds_start_at_the_optimum_and_who_was_moved_stays(drawn_corpus):
-    frames, even = ten_people()
-    explorer = folds.explore_folds(drawn_corpus, frames, even)
-    [first, other] = even[0].test_subjects(frames)
+    explorer = folds.explore_folds(drawn_corpus, TEN, EVEN)
+    [first, other] = EVEN[0].test_subjects(TEN)
     begun = explorer.text
     explorer.set(subject=first)
     explorer.set(fold=2)
     explorer.set(subject=other)
-    apart = ranges_over_folds(frames, {"moved": folds.moved(frames, even, {first: 2})})
+    apart = ranges_over_folds(TEN, {"moved": folds.moved(TEN, EVEN, {first: 2})})
     assert f"{apart.loc['moved', 'frames']:.0f} frames" in explorer.text != begun
     explorer.children[1].click()
     explorer.set(subject=first)
     assert explorer.text == begun
-
-
-def fourteen():
-    """An ablation of 14 configurations, as far as the widget looks into it."""
-    settings = list(product((2e-4, 2e-5, 1e-3), (2, 4, 6, 8, 12)))[:14]
-    tried = [configure(learning_rate=rate, unfrozen_layers=layers) for rate, layers in settings]
-    tables = {one: predictions(folds=2, seed=seed) for seed, one in enumerate(tried)}
-    return SimpleNamespace(predictions=tables, best=tried[3])
 
 
 @settings(deadline=None, max_examples=40)
@@ -126,11 +106,10 @@ def test_a_threshold_from_other_folds_knows_nothing_of_its_own():
     assert before[2] == ablations.thresholds_from_other_folds(turned)[2]
 
 
-@pytest.mark.parametrize("threshold", [0.2, 0.5])
+@pytest.mark.parametrize("threshold", [0.1, 0.5])
 def test_a_threshold_decides_what_scikit_learn_counts(drawn_corpus, threshold):
-    ablation = fourteen()
-    table = ablation.predictions[ablation.best]
-    explorer = ablations.explore_ablations(drawn_corpus, {"vit": ablation})
+    table = ABLATION.predictions[ABLATION.best]
+    explorer = ablations.explore_ablations(drawn_corpus, {"vit": ABLATION})
     explorer.set(threshold=threshold)
     expected = f1_score(table["pain"], table["probability"] > threshold)
     assert f"F1 {expected:.2f}" in explorer.text
@@ -180,7 +159,7 @@ def test_registration_says_what_each_backend_finds_or_why_not(drawn_corpus):
 WIDGETS = {
     "face": lambda corpus, one, path: face.explore_face(one),
     "registration": lambda corpus, one, path: registration.explore_registration(corpus, BACKENDS),
-    "ablations": lambda corpus, one, path: ablations.explore_ablations(corpus, {"": fourteen()}),
+    "ablations": lambda corpus, one, path: ablations.explore_ablations(corpus, {"": ABLATION}),
     "attention": lambda corpus, one, path: attention.explore_attention(corpus, [one]),
     "video": lambda corpus, one, path: video.explore_video(corpus, one, None, path),
 }

@@ -66,14 +66,6 @@ def test_usable_is_what_the_caller_says_and_counts_follow_it():
         make_folds(frames, "balanced", np.zeros(len(frames), bool))
 
 
-@pytest.mark.parametrize("design", OF_FIVE)
-def test_each_fold_tests_as_many_people(design):
-    frames = drawn(10)
-    tested = groups(frames, make_folds(frames, design))
-    assert [len(group) for group in tested] == [2] * 5
-    assert tested == sorted(tested)
-
-
 @pytest.mark.parametrize("design", MADE_OF_PEOPLE)
 def test_rows_in_another_order_give_the_same_people(design):
     frames = drawn(10)

@@ -1,20 +1,16 @@
-from types import SimpleNamespace
-
 import numpy as np
 import pandas as pd
 import pytest
 
 from paincore.folds import figures
 from paincore.folds.designs import make_folds, possible_designs
-from paincore.manifest import dataset_named
 from tests.folds.test_designs import people, table
-from tests.helpers.drawn import assert_on_canvas, texts
+from tests.helpers.drawn import LICENSED, SYNTHETIC, assert_drawn_for
 
 FRAMES = table(**people((10, pain) for pain in [9, 7, 5, 3, 1, 1, 3, 5, 7, 9]))
 USABLE = np.ones(len(FRAMES), bool)
 DESIGNS, REASONS = possible_designs(FRAMES, USABLE, "balanced")
 ONE_OUT = {"leave_one_subject_out": make_folds(FRAMES, "leave_one_subject_out")}
-SYNTHETIC, PEOPLE = (SimpleNamespace(dataset=dataset_named(name)) for name in ("synthetic", "unbc"))
 
 
 def predicted(design: str, right: float) -> pd.DataFrame:
@@ -28,14 +24,12 @@ def predicted(design: str, right: float) -> pd.DataFrame:
 
 @pytest.mark.parametrize("by_design", [DESIGNS, ONE_OUT])
 def test_a_figure_stays_on_its_canvas_and_says_if_it_is_synthetic(by_design):
-    for corpus in (SYNTHETIC, PEOPLE):
-        figure = figures.designs(corpus, FRAMES, by_design)
-        assert_on_canvas(figure)
-        assert ("synthetic corpus" in texts(figure)) == (corpus is SYNTHETIC)
+    for corpus in (SYNTHETIC, LICENSED):
+        assert_drawn_for(corpus, figures.designs(corpus, FRAMES, by_design))
 
 
 def test_the_parts_of_a_bar_are_the_people_of_its_fold():
-    axes = figures.designs(PEOPLE, FRAMES, DESIGNS).axes
+    axes = figures.designs(LICENSED, FRAMES, DESIGNS).axes
     bars = pd.DataFrame([(bar.get_center()[0], bar.get_height()) for bar in axes[0].patches])
     pain = FRAMES["pain"].to_numpy(bool)
     expected = [pain[fold.test].sum() for fold in DESIGNS["pair_and_shuffle"]]

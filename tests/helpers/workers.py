@@ -19,12 +19,19 @@ def free_port() -> int:
         return found.getsockname()[1]
 
 
+def calling(function, *arguments) -> list:
+    """The command that calls a test module's function with texts."""
+    name = function.__name__
+    code = f"import sys; from {function.__module__} import {name}; {name}(*sys.argv[1:])"
+    return ["-c", code, *arguments]
+
+
 @contextmanager
-def processes(*commands: list[str], **options):
+def processes(*commands: list, cwd: Path = ROOT, **options):
     """Commands of this environment in process groups of their own, killed on leaving."""
+    options |= {"cwd": cwd, "start_new_session": True}
     started = [
-        subprocess.Popen([sys.executable, *map(str, command)], start_new_session=True, **options)
-        for command in commands
+        subprocess.Popen([sys.executable, *map(str, command)], **options) for command in commands
     ]
     try:
         yield started

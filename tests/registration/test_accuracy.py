@@ -24,14 +24,6 @@ def test_a_shift_counts_by_the_face_s_size_and_the_jaw_not_at_all():
     assert accuracy.landmark_error(off, face) == pytest.approx(10)
 
 
-def test_pose_errors_compare_a_frame_with_its_own_truth():
-    keys = pd.DataFrame({"subject": "sy001", "sequence": "a", "frame": [1, 2, 3]})
-    truth = keys.assign(yaw=[1.0, 2.0, 3.0], pitch=0.0, roll=0.0)
-    found = truth.assign(yaw=truth["yaw"] + 0.5, pitch=-1.0).iloc[[2, 0]]
-    errors = accuracy.pose_errors(found, truth)[accuracy.ANGLES]
-    assert errors.to_dict("list") == {"yaw": [0.5, 0.5], "pitch": [-1, -1], "roll": [0, 0]}
-
-
 def test_drawn_frames_are_found_again_with_their_landmarks_pose_and_mean_view(
     drawn_corpus, drawn_store, landmarker
 ):

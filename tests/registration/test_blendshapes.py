@@ -42,7 +42,3 @@ def test_left_is_the_persons_left_and_place_and_size_of_the_face_do_not_matter(r
     raw[upper, 1] = raw[lower, 1]
     winked = dict(zip(BLENDSHAPES, reader.from_landmarks(raw), strict=True))
     assert winked["eyeBlinkLeft"] > winked["eyeBlinkRight"] + 0.3
-
-
-def test_an_image_without_a_face_has_no_blendshapes(reader):
-    assert reader(np.full((240, 320, 3), 90, np.uint8)) is None

@@ -1,4 +1,5 @@
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,10 @@ from hypothesis import strategies as st
 
 from paincore import PaincoreError
 from paincore.registration import backends, checkpoint, prnet
-from tests.helpers.checkpoint_writer import write_checkpoint
 
 FIXTURES = Path(__file__).with_name("fixtures")  # written by tools/make_resfcn_fixture.py
-SMALL = FIXTURES / "resfcn.index"
+SMALL, SMALL_VALUES = FIXTURES / "resfcn.index", FIXTURES / "resfcn.data-00000-of-00001"
+LAST = "resfcn256/resBlock_9/Conv_2/weights"  # in the file, too
 RELEASED = Path(__file__).parents[3] / "shared/prnet"
 RELEASED_INDEX = RELEASED / "256_256_resfcn256_weight.index"
 needs_released = pytest.mark.skipif(
@@ -34,53 +35,17 @@ def test_tensorflow_s_own_checkpoint_is_read_without_its_optimiser():
     assert tensors["resfcn256/Conv/weights"].shape == (4, 4, 3, 1)
 
 
-names = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1, max_size=12)
-shapes = st.lists(st.integers(1, 4), max_size=3).map(tuple)
-
-
-@settings(deadline=None)
-@given(shapes=st.dictionaries(names, shapes, min_size=1, max_size=12))
-def test_what_was_written_is_read(tmp_path_factory, shapes):
-    rng = np.random.default_rng(0)
-    tensors = {name: rng.normal(size=s).astype(np.float32) for name, s in shapes.items()}
-    read = checkpoint.read_tensors(
-        write_checkpoint(tmp_path_factory.mktemp("checkpoint"), "any", tensors)
-    )
-    assert read.keys() == tensors.keys()
-    for name, tensor in tensors.items():
-        np.testing.assert_array_equal(read[name], tensor)
-
-
-@pytest.mark.parametrize("damage", ["flipped", "cut", "empty", "another"])
+@pytest.mark.parametrize("damage", ["flipped", "cut", "empty"])
 def test_damaged_values_name_the_file_and_the_tensor(tmp_path, damage):
-    tensors = {"a": np.ones(3, np.float32), "net/scale": np.arange(5, dtype=np.float32)}
-    index = write_checkpoint(tmp_path, "small", tensors)
-    values = index.with_suffix(".data-00000-of-00001")
-    start, content = checkpoint.read_index(index)["net/scale"][1], values.read_bytes()
-    if damage == "another":
-        write_checkpoint(tmp_path, "other", tensors | {"net/scale": np.zeros(5, np.float32)})
-        damaged = (tmp_path / f"other{values.suffix}").read_bytes()
-    else:
-        flipped = content[: start + 7] + bytes([content[start + 7] ^ 16]) + content[start + 8 :]
-        damaged = {"flipped": flipped, "cut": content[:-1], "empty": content[:start]}[damage]
-    values.write_bytes(damaged)
-    with pytest.raises(checkpoint.CheckpointError, match=f"{values}.*net/scale"):
+    index, values = (Path(shutil.copy(path, tmp_path)) for path in (SMALL, SMALL_VALUES))
+    start, content = checkpoint.read_index(index)[LAST][1], values.read_bytes()
+    flipped = content[:start] + bytes([content[start] ^ 16]) + content[start + 1 :]
+    values.write_bytes({"flipped": flipped, "cut": content[:-1], "empty": content[:start]}[damage])
+    with pytest.raises(checkpoint.CheckpointError, match=f"{values}.*{LAST}"):
         checkpoint.read_tensors(index)
 
 
 # The network
-
-
-class Recording(dict):
-    """Tensors that remember which of them were asked for."""
-
-    def __init__(self, tensors) -> None:
-        super().__init__(tensors)
-        self.asked = set()
-
-    def __getitem__(self, name):
-        self.asked.add(name)
-        return super().__getitem__(name)
 
 
 @needs_released
@@ -93,9 +58,7 @@ def test_names_shapes_and_count_are_those_of_the_released_checkpoint():
     assert sum(math.prod(shape) for shape in inference.values()) == 13_365_508
     empty = {n: torch.empty(s, device="meta") for n, s in inference.items()}
     network = prnet.Resfcn256(empty, "meta")
-    network.tensors = Recording(network.tensors)
     assert network(torch.empty(1, 3, 256, 256, device="meta")).shape == (1, 3, 256, 256)
-    assert network.tensors.asked == inference.keys()
 
 
 def test_the_network_equals_tensorflow_s_operations():

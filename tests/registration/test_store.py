@@ -14,32 +14,25 @@ from paincore.data.corpus import open_corpus
 from paincore.files import FileError
 from paincore.registration import store as stores
 from paincore.registration.backends import BACKENDS
-from tests.helpers.workers import processes, scheduler_and_workers
-from tests.registration.conftest import BAD, FRAMES
+from tests.helpers.trainable import write_store_with_a_signal
+from tests.helpers.workers import calling, processes, scheduler_and_workers
+from tests.registration.conftest import BAD, FRAMES, as_corpus
 
-REGISTER = """
-import sys
-from pathlib import Path
-import pandas as pd
-from paincore.registration.store import registered
-from tests.registration.conftest import as_corpus
-if __name__ == "__main__":
-    root, table, results, scheduler = sys.argv[1:]
+
+def register(root: str, table: str, results: str, scheduler: str) -> None:
     corpus = as_corpus(Path(root), pd.read_parquet(table))
-    registered(corpus, results=results, size=64, workers=2, scheduler=scheduler or None)
-"""
+    stores.registered(corpus, results=results, size=64, workers=2, scheduler=scheduler or None)
 
 
 @pytest.fixture
 def start_registration(small_corpus, tmp_path):
     """Register the small corpus into a results folder, in a process that is killed at the end."""
-    script, table = tmp_path / "register_corpus.py", tmp_path / "table.parquet"
-    script.write_text(f"import sys\nsys.path.insert(0, {str(Path.cwd())!r})\n{REGISTER}")
+    table = tmp_path / "table.parquet"
     small_corpus.frames.to_parquet(table)
     with ExitStack() as stack:
 
         def start(results, scheduler=""):
-            command = [script, small_corpus.root, table, results, scheduler]
+            command = calling(register, small_corpus.root, table, results, scheduler)
             return stack.enter_context(processes(command))[0]
 
         yield start
@@ -62,35 +55,10 @@ def same_bytes(one: Path, other: Path) -> bool:
     )
 
 
-# A folder
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """A store of five frames of 4x4 pixels, the third without a face."""
-    rng = np.random.default_rng(0)
-    stores.reserve_array(tmp_path / stores.IMAGES, (5, 4, 4, 3), np.uint8)
-    stores.write_images(tmp_path, 3, rng.integers(0, 256, (2, 4, 4, 3), np.uint8))
-    stores.write_images(tmp_path, 0, rng.integers(0, 256, (2, 4, 4, 3), np.uint8))
-    states = ["ok", "ok", "no_face", "ok", "ok"]
-    stores.write_store(tmp_path, pd.DataFrame({"state": states}), {"size": 4, "fingerprint": "f"})
-    return tmp_path
-
-
-def test_images_are_where_they_were_written_whatever_the_order_and_stay(folder):
-    store = stores.open_store(folder)
-    rng = np.random.default_rng(0)
-    assert (store.images[3:] == rng.integers(0, 256, (2, 4, 4, 3), np.uint8)).all()
-    assert (store.images[:2] == rng.integers(0, 256, (2, 4, 4, 3), np.uint8)).all()
-    assert not store.images[2].any()
-    assert store.usable.tolist() == [True, True, False, True, True]
-    with pytest.raises(ValueError, match="read-only"):
-        store.images[0] = 0
-
-
 @pytest.mark.parametrize("name", [stores.IMAGES, stores.TABLE, stores.META])
 @pytest.mark.parametrize("keep", [None, 0, 0.5], ids=["absent", "empty", "cut short"])
-def test_a_store_with_a_damaged_file_does_not_open(folder, name, keep):
+def test_a_store_with_a_damaged_file_does_not_open(tmp_path, name, keep):
+    folder = write_store_with_a_signal(tmp_path / "store", 2, 1, 3).folder
     path = folder / name
     if keep is None:
         path.unlink()

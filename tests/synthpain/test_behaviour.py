@@ -80,20 +80,3 @@ LIGHT = {"light_yaw", "light_pitch", "light_strength", "warmth"}
 def test_a_dial_turns_its_own_columns_and_no_other(dials, turned):
     plain, changed = (simulate(EXPRESSIVE, 300, True, KEY, Dials(**d)) for d in ({}, dials))
     assert {name for name in plain if not plain[name].equals(changed[name])} == turned
-
-
-def test_the_light_dial_at_its_end_tells_pain_sessions_by_their_light():
-    lights = {True: set(), False: set()}
-    for i, person in enumerate(PEOPLE):
-        session = simulate(person, 60, True, (0, i, 0), Dials(pain_light=1.0))
-        lights[bool(session["felt_pain"].any())] |= set(session["light_yaw"].iloc[[0, -1]])
-    assert len(lights[True]) == len(lights[False]) == 1
-    assert lights[True] != lights[False]
-
-
-def test_the_pose_dial_makes_heads_turn_with_pain():
-    def correlation(dials):
-        behaviour = simulate(EXPRESSIVE, LONG, True, KEY, dials)
-        return behaviour["pain"].corr(behaviour["yaw"])
-
-    assert abs(correlation(Dials())) < 0.2 < 0.5 < correlation(Dials(pain_pose=40))

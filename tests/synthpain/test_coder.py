@@ -38,11 +38,6 @@ def test_an_error_lasts_as_long_as_its_event(seed, intensity, noise):
     assert not coded[:19].any() and not coded[41:].any()
 
 
-def test_stirring_below_what_a_coder_sees_is_never_coded():
-    rng = np.random.default_rng(0)
-    assert not code_intensity(np.full(1000, 0.5), rng, label_noise=3.0).any()
-
-
 def test_coded_intensities_follow_the_true_ones_and_pspi_is_that_of_the_coded():
     coded = code(BEHAVIOUR, (3, 0, 0))
     for au in (4, 6, 7, 12, 25):
@@ -50,9 +45,3 @@ def test_coded_intensities_follow_the_true_ones_and_pspi_is_that_of_the_coded():
         assert set(coded[f"au{au}"]) <= {0, 1, 2, 3, 4, 5}
     assert coded["pspi"].max() > 4
     assert coded["pspi"].equals(pspi(*(coded[f"au{au}"] for au in (4, 6, 7, 9, 10, 43))))
-
-
-def test_label_noise_adds_errors():
-    noisy = (code(BEHAVIOUR, (3, 0, 0), noise) for noise in (0.0, 0.5, 1.5))
-    errors = [(coded["au6"] - BEHAVIOUR["au6"]).abs().mean() for coded in noisy]
-    assert errors[0] < errors[1] < errors[2]

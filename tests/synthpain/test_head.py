@@ -1,12 +1,9 @@
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from synthpain.head import LANDMARK_VERTICES, View, landmarks66, load_head, project, rotation
+from synthpain.head import View, landmarks66, project
 from synthpain.people import draw_people, face_vertices
 
-ANGLE = st.floats(-60, 60)
 # Where the points of the 68-point scheme lie among the 66: the inner mouth corners are left out.
 NOSE_TIP, MOUTH_LEFT, MOUTH_RIGHT, BROW_INNER, BROW_OUTER = 30, 48, 54, (21, 22), (17, 26)
 UPPER_LIDS, LOWER_LIDS = (37, 38, 43, 44), (41, 40, 47, 46)
@@ -22,13 +19,6 @@ def points(person, view=None, **aus):
     return landmarks66(project(face_vertices(person, aus), view or View()))
 
 
-@given(ANGLE, ANGLE, ANGLE)
-def test_rotations_keep_lengths_and_handedness(yaw, pitch, roll):
-    turned = rotation(yaw, pitch, roll)
-    assert np.allclose(turned @ turned.T, np.eye(3), atol=1e-12)
-    assert np.isclose(np.linalg.det(turned), 1)
-
-
 def test_yaw_pitch_and_roll_turn_the_nose_as_the_docstring_says(person):
     front = points(person)
     assert points(person, View(yaw=20))[NOSE_TIP, 0] > front[NOSE_TIP, 0] + 5
@@ -36,12 +26,6 @@ def test_yaw_pitch_and_roll_turn_the_nose_as_the_docstring_says(person):
     brows = list(BROW_INNER)
     tilted = points(person, View(roll=15))
     assert (tilted[brows, 0] > front[brows, 0] + 5).all()  # clockwise: the forehead goes right
-
-
-def test_the_base_face_is_symmetrical_and_its_landmarks_are_mirror_pairs():
-    shape = load_head().vertices[list(LANDMARK_VERTICES)]
-    left, right = [0, 4, 17, 21, 36, 39, 48, 31], [16, 12, 26, 22, 45, 42, 54, 35]
-    assert np.allclose(shape[left] * [-1, 1, 1], shape[right], atol=1e-3)
 
 
 def test_au43_closes_the_eyes_of_everybody_and_a_blink_just_alike():
@@ -79,13 +63,3 @@ def test_a_person_is_the_same_however_many_are_drawn():
         assert np.array_equal(a.neutral, b.neutral)
         assert a.texture_seed == b.texture_seed
     assert not np.allclose(few[0].neutral, few[1].neutral, atol=0.01)
-
-
-def test_everybody_has_a_face_in_the_usual_order():
-    for person in draw_people(60, 3):
-        p = points(person)
-        heights = [p[19, 1], p[37, 1], p[NOSE_TIP, 1], p[UPPER_LIP, 1], p[LOWER_LIP, 1], p[CHIN, 1]]
-        assert heights == sorted(heights)
-        across = p[[0, 36, 39, NOSE_TIP, 42, 45, 16], 0]
-        assert (np.diff(across) > 0).all()
-        assert (p >= 0).all() and (p < [320, 240]).all()

@@ -1,7 +1,3 @@
-import os
-import signal
-import subprocess
-import sys
 import time
 
 import cv2
@@ -10,8 +6,13 @@ import pandas as pd
 import pytest
 from filelock import FileLock
 
+from paincore import paper
 from paincore.data import unbc
+from paincore.data.tables import percent_by_pspi
 from synthpain import SynthesisError, corpus
+from synthpain.behaviour import ALL_OFF
+from synthpain.plan import plan_sequences
+from tests.helpers.workers import calling, processes
 
 TINY = {"frames": 60, "subjects": 3, "width": 48, "height": 36, "progress": False}
 
@@ -54,6 +55,15 @@ def test_labels_agree_with_facs_and_the_truth_and_keep_to_their_scales(frames, t
         assert frames[scale].between(0, most).all()
 
 
+@pytest.mark.parametrize("count", [2000, 10000])
+def test_shares_of_pspi_are_close_to_those_of_unbc(count):
+    settings = corpus.Settings(count, 25, seed=0, width=320, height=240, dials=ALL_OFF)
+    plan = plan_sequences(count, settings.subjects, settings.seed)
+    truth = pd.concat(corpus.sequence_truth(sequence, settings) for sequence in plan)
+    shares = percent_by_pspi(truth.rename(columns={"coded_pspi": "pspi"}))
+    assert (shares - pd.Series(paper.PSPI_SHARES)).abs().max() < 1.5
+
+
 def test_pictures_are_black_only_where_the_truth_says_and_landmarks_lie_about_them(
     made, frames, truth
 ):
@@ -67,18 +77,16 @@ def test_pictures_are_black_only_where_the_truth_says_and_landmarks_lie_about_th
     assert (abs(points.mean(1) / (TINY["width"], TINY["height"]) - 0.5) < 0.35).all()
 
 
+def synthesize_alone(out: str) -> None:
+    corpus.synthesize(out, workers=1, **TINY)
+
+
 def test_two_workers_finish_what_a_killed_one_began_with_the_same_bytes(made, tmp_path):
     out = tmp_path / "killed"
-    program = (
-        "from synthpain.corpus import synthesize\n"
-        f"if __name__ == '__main__': synthesize({str(out)!r}, workers=1, **{TINY})\n"
-    )
-    process = subprocess.Popen([sys.executable, "-c", program])
-    while not (done := list(tmp_path.glob("killed.partial-*/Images/*/*"))):
-        assert process.poll() is None
-        time.sleep(0.002)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    with processes(calling(synthesize_alone, out)) as (process,):
+        while not (done := list(tmp_path.glob("killed.partial-*/Images/*/*"))):
+            assert process.poll() is None
+            time.sleep(0.002)
     assert not out.exists()
     kept = {path.name: path.stat().st_mtime_ns for path in done}
     corpus.synthesize(out, workers=2, **TINY)

@@ -4,12 +4,11 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from dask.distributed import LocalCluster
 from scipy.special import expit
 
+from paincore.cluster import shared_workers
 from paincore.data.frames import KEYS
 from paincore.data.unbc import read_landmarks
-from paincore.files import FileError
 from paincore.folds.designs import Fold
 from paincore.manifest import fetch
 from paincore.registration.blendshapes import BlendshapeReader
@@ -17,18 +16,17 @@ from paincore.registration.faces import read_picture
 from paincore.registration.landmarker import PosedCanonicalFace
 from paincore.statistics.scores import PREDICTIONS
 from paincore.training import baselines
+from tests.helpers.regression import newton
 
 
-@pytest.fixture(scope="module")
-def scheduler():
-    """A scheduler whose one worker is this process."""
-    how = {"n_workers": 1, "threads_per_worker": 1, "processes": False}
-    with LocalCluster(**how, dashboard_address=":0") as here:
-        yield here.scheduler_address
+@pytest.fixture(scope="module", autouse=True)
+def workers():
+    with shared_workers():
+        yield
 
 
 @pytest.fixture
-def study(drawn_corpus, drawn_store, scheduler, tmp_path_factory):
+def study(drawn_corpus, drawn_store, tmp_path_factory):
     """The 24 drawn frames; they show no pain, so some are said to, in two folds of every other."""
     pain = pd.array(np.arange(24) % 5 < 2, "boolean")
     store = replace(drawn_store, frames=drawn_store.frames.assign(pain=pain))
@@ -36,7 +34,7 @@ def study(drawn_corpus, drawn_store, scheduler, tmp_path_factory):
     folds = [Fold("halves", k, rows[1 - k :: 2], rows[k::2]) for k in (0, 1)]
     results = tmp_path_factory.getbasetemp() / "baselines of the drawn frames"
     parts = {"corpus": drawn_corpus, "store": store, "folds": folds, "results": results}
-    return SimpleNamespace(**parts, scheduler=scheduler, workers=None)
+    return SimpleNamespace(**parts, scheduler=None, workers=None)
 
 
 def test_features_are_the_landmark_files_and_what_the_network_says_of_the_image(study):
@@ -63,10 +61,6 @@ def test_features_are_computed_once_and_again_for_corrected_landmarks(study, tmp
     study.results, study.corpus = tmp_path, replace(study.corpus, landmarks_sha256="corrected")
     baselines.features(study)
     assert [one.name for one in (tmp_path / "baselines").glob("*.parquet")] != [path.name]
-    study.results = tmp_path / "file"
-    study.results.touch()
-    with pytest.raises(FileError, match="file/baselines/"):
-        baselines.features(study)
 
 
 def test_normalised_landmarks_are_the_nearest_similarity_of_the_complex_plane():
@@ -93,31 +87,20 @@ def measured():
     return frames, Fold("halves", 3, np.arange(120), np.arange(120, 200)), values
 
 
-def penalised(values, pain):
-    """Balanced logistic regression with an L2 penalty of C = 1, by plain Newton iterations."""
-    design = np.column_stack([np.ones(len(values)), values])
-    weight = np.where(pain, 0.5 / pain.mean(), 0.5 / (1 - pain.mean()))
-    penalty = np.diag([0.0] + [1.0] * values.shape[1])
-    beta = np.zeros(design.shape[1])
-    for _ in range(50):
-        p = expit(design @ beta)
-        slope = design.T @ (weight * (p - pain)) + penalty @ beta
-        bend = (design * (weight * p * (1 - p))[:, None]).T @ design + penalty
-        beta -= np.linalg.solve(bend, slope)
-    return beta
-
-
 def test_regression_agrees_with_newton_iterations_on_standardised_training_rows(measured):
     frames, fold, values = measured
     pain = frames["pain"].to_numpy(bool)
     scaled = (values - values[:120].mean(0)) / values[:120].std(0)
-    beta = penalised(scaled[:120], pain[:120])
+    trained, prevalence = pain[:120], pain[:120].mean()
+    balanced = np.where(trained, 0.5 / prevalence, 0.5 / (1 - prevalence))
+    design = np.insert(scaled[:120], 0, 1, axis=1)
+    beta = newton(design, trained, weight=balanced, penalty=[0, 1, 1, 1])  # C = 1
     table = baselines.regression(frames, fold, values)
     assert tuple(table) == PREDICTIONS and table["frame"].tolist() == list(range(121, 201))
     assert (table["fold"] == 3).all() and (table["pain"] == pain[120:]).all()
     expected = expit(beta[0] + scaled[120:] @ beta[1:])
     assert table["probability"].to_numpy() == pytest.approx(expected, abs=1e-3)
-    odds = expected / (1 - expected) * pain[:120].mean() / (1 - pain[:120].mean())
+    odds = expected / (1 - expected) * prevalence / (1 - prevalence)
     assert table["corrected"].to_numpy() == pytest.approx(odds / (1 + odds), abs=1e-3)
     values[150] = 1e6  # no tested frame changes the prediction of another
     after = baselines.regression(frames, fold, values)["probability"]

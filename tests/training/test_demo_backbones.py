@@ -2,7 +2,6 @@ import hashlib
 import json
 from dataclasses import asdict
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,14 +15,6 @@ from tools.make_backbones import MOVEMENTS, MOVES, TARGETS, Plan
 
 NAMES = ("movement", "general")
 TINY = Plan(people=4, pictures=2, held_out=2, epochs=(1, 1), batch=4)
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory) -> Path:
-    """The tiny backbones as the script makes them, beside the cache of their pictures."""
-    folder = tmp_path_factory.mktemp("made")
-    making.make_backbones(TINY, folder / "backbones", folder / "cache", workers=1)
-    return folder
 
 
 @pytest.fixture
@@ -74,11 +65,12 @@ def test_pretraining_people_are_in_no_corpus():
             assert abs(one.neutral - other.neutral).max() > 1e-3
 
 
-@pytest.mark.parametrize("kind", NAMES)
-def test_the_same_pictures_give_the_same_weights_to_the_bit(made, kind, tmp_path, one_thread):
+def test_the_same_pictures_give_the_same_weights_to_the_bit(tmp_path, one_thread):
     """On a worker and here, whatever the state of torch's own generator, which stays as it is."""
-    state = torch.get_rng_state()
-    making.make_backbone((kind, TINY, sorted(made.glob("cache/*/*.npz")), tmp_path))
+    making.make_backbones(TINY, tmp_path / "worker", tmp_path / "cache", workers=1)
+    state, images = torch.get_rng_state(), sorted(tmp_path.glob("cache/*/*.npz"))
+    for kind in NAMES:
+        making.make_backbone((kind, TINY, images, tmp_path / "here"))
+        once, again = (tmp_path / at / kind / "model.safetensors" for at in ("worker", "here"))
+        assert once.read_bytes() == again.read_bytes()
     assert (torch.get_rng_state() == state).all()
-    once, again = (at / kind / "model.safetensors" for at in (made / "backbones", tmp_path))
-    assert once.read_bytes() == again.read_bytes()

@@ -61,11 +61,7 @@ def test_no_number_of_a_training_moves_without_another_engine(tmp_path, name):
 def write_known(folder: Path) -> None:
     """Write the numbers of this engine to KNOWN."""
     found = {name: numbers_of(folder / name, settings) for name, settings in TRAINED.items()}
-    lines = [
-        f'"engine": {ENGINE_VERSION}',
-        *(f"{json.dumps(n)}: {json.dumps(v)}" for n, v in found.items()),
-    ]
-    KNOWN.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+    KNOWN.write_text(json.dumps({"engine": ENGINE_VERSION} | found) + "\n")
 
 
 if __name__ == "__main__":

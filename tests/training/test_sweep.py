@@ -3,9 +3,10 @@ import pickle
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from paincore.training.samples import Task, TrainingError
 from paincore.training.sweep import Sweep, TrainingJob, gpus_here, train_on_worker
 from paincore.training.train import train_fold
 from tests.helpers.trainable import QUICK, fold_of, write_store_with_a_signal
-from tests.helpers.workers import ROOT, processes, scheduler_and_workers
+from tests.helpers.workers import ROOT, calling, processes, scheduler_and_workers
 
 PLAIN = configure(**QUICK)
 BOTH = [PLAIN, configure(**QUICK, sam=True)]
@@ -131,11 +132,6 @@ def test_a_failed_run_is_reported_with_its_traceback_and_stops_no_other(
         one.train_all(store, [PLAIN, bad], folds[:1])
 
 
-def test_what_is_there_is_opened_and_needs_no_worker(swept, reference, address, tmp_path):
-    swept(tmp_path, address, [PLAIN])
-    assert swept(tmp_path, NOBODY, [PLAIN]) == (reference[0][:3], [])
-
-
 def test_small_models_are_kept_and_what_was_trained_without_is_trained_again(
     store, folds, address, tmp_path
 ):
@@ -182,36 +178,23 @@ def test_gpus_are_named_as_the_environment_names_them(monkeypatch):
         gpus_here(torch.device("cuda:2"))
 
 
-SCRIPT = """
-import sys
-sys.path.insert(0, {root!r})
-from tests.helpers.trainable import QUICK, fold_of
-from paincore.registration.store import open_store
-from paincore.training.configuration import configure
-from paincore.training.sweep import Sweep
-
-if __name__ == "__main__":
-    store = open_store({store!r})
+def sweep_into(results: str, store: str, address: str) -> None:
+    """The reference's sweep."""
+    opened = open_store(Path(store))
     try:
-        with Sweep({results!r}, "cpu", {address!r}, workers=1) as sweep:
+        with Sweep(results, "cpu", address or None, workers=1) as one:
             print("began", flush=True)
-            both = [configure(**QUICK), configure(**QUICK, sam=True)]
-            sweep.train(store, both, [fold_of(store, number) for number in (1, 2, 3)])
+            one.train(opened, BOTH, [fold_of(opened, number) for number in (1, 2, 3)])
     except KeyboardInterrupt:
         sys.exit("stopped")
     print("ended", flush=True)
-"""
 
 
-@contextmanager
-def swept_elsewhere(tmp_path, store, count=1, address=None):
+def swept_elsewhere(tmp_path, store, count=1, address=""):
     """The reference's sweep in processes of their own."""
-    script = tmp_path / "sweep_elsewhere.py"
-    settings = {"root": str(ROOT), "store": str(store.folder), "results": str(tmp_path / "results")}
-    script.write_text(SCRIPT.format(**settings, address=address))
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "cwd": ROOT}
-    with processes(*[[script]] * count, **pipes) as started:
-        yield started
+    command = calling(sweep_into, tmp_path / "results", store.folder, address)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return processes(*[command] * count, **pipes)
 
 
 def runs_in(results: Path) -> int:
@@ -315,12 +298,6 @@ def test_a_worker_trains_on_the_store_and_threshold_that_were_opened(folds, stor
     assert job.task.rests_on == job.rests_on
     np.testing.assert_array_equal(job.task.store.frames["pain"], store.frames["pain"])
     assert len(sent) < 20_000
-
-
-def test_a_disk_that_is_full_stops_the_sweep(store, folds, tmp_path):
-    (tmp_path / "runs").touch()
-    with pytest.raises(FileError, match="cannot be written"):
-        train_on_worker(job_of(store, folds[0], tmp_path))
 
 
 def test_what_cannot_run_is_stated_before_anything_is_trained(store, folds, tmp_path):

@@ -11,17 +11,16 @@ from paincore.training import tables
 from paincore.training.comparison import COMPARED, VIEWS
 from paincore.training.configuration import configure
 from paincore.training.runs import Run
-from tests.helpers.predicted import predictions
+from tests.helpers.predicted import predictions, two_known_folds
+from tests.helpers.trainable import write_store_with_a_signal
 
 
 @pytest.fixture
 def store(tmp_path) -> FrameStore:
-    """Ten people with twelve frames each, two of them pain; one frame without a face."""
-    people, frame = np.repeat([f"s{i}" for i in range(10)], 12), np.tile(np.arange(1, 13), 10)
-    frames = pd.DataFrame({"subject": people, "sequence": people, "frame": frame, "state": "ok"})
-    frames["pain"] = pd.array(frames["frame"].isin([6, 7]), "boolean")
-    frames.loc[0, "state"] = "no_face"
-    return FrameStore(tmp_path, np.zeros((120, 8, 8, 3), np.uint8), frames, {"fingerprint": "f"})
+    """Ten people with twelve frames each, four of them pain; one frame without a face."""
+    store = write_store_with_a_signal(tmp_path / "store", 10, 1, 12)
+    store.frames.loc[0, "state"] = "no_face"
+    return store
 
 
 def counts(**settings) -> pd.DataFrame:
@@ -31,6 +30,7 @@ def counts(**settings) -> pd.DataFrame:
 
 def test_what_the_models_hold_is_what_is_known_of_vit_b16():
     assert counts().loc["attention", "ViT here"] == "199,680 trained"
+    assert counts().loc["attention", "ViT on ViT-B/16"] == "28,348,416 trained"
     released = counts(protocol="released")["ViT on ViT-B/16"]
     assert released["all"] == "50,392,322 trained, 35,407,872 frozen"
     assert released[["image", "tokens"]].tolist() == ["224 x 224 px", "197"]
@@ -56,8 +56,8 @@ def test_balanced_samples_are_half_pain_and_test_samples_stay_as_they_are(store)
     folds = [Fold("balanced", 1, sides[1], sides[0]), Fold("balanced", 2, sides[0], sides[1])]
     table = tables.balance_table(store, configure(backbone="random"), folds)
     assert table.index.tolist() == [1, 2]
-    np.testing.assert_allclose(table["training samples"], [100 / 6, 1000 / 59])
-    np.testing.assert_allclose(table["test samples"], [1000 / 59, 100 / 6])
+    np.testing.assert_allclose(table["training samples"], [100 / 3, 2000 / 59])
+    np.testing.assert_allclose(table["test samples"], [2000 / 59, 100 / 3])
     assert table["balanced training samples"].between(30, 70).all()
 
 
@@ -70,22 +70,8 @@ def test_what_a_model_trained_on_is_given_from_its_lowest_to_its_highest_fold():
     assert row == ["ViT", "1,520 to 1,632", "95 to 102", "10"]
 
 
-def known() -> pd.DataFrame:
-    """Two folds of two people: F1 is 1 in the first and 1/2 in the second."""
-    table = pd.DataFrame(
-        {
-            "fold": np.repeat([1, 2], 8),
-            "subject": np.repeat(["a1", "b1", "a2", "b2"], 4),
-            "frame": np.tile([1, 2, 3, 4], 4),
-            "pain": np.tile([True, True, False, False], 4),
-            "probability": [0.9, 0.9, 0.2, 0.2] * 2 + [0.9, 0.2, 0.9, 0.2] * 2,
-        }
-    )
-    return table.assign(sequence=table["subject"], corrected=table["probability"] / 2)
-
-
 def test_scores_are_given_by_fold_pooled_and_over_folds_and_a_dash_where_undefined():
-    table = known()
+    table = two_known_folds()
     rows = tables.fold_table({"ViT": table}).set_index("fold")
     assert rows["F1"].tolist() == ["1.00", "0.50", "0.75", "0.75 ± 0.35"]
     assert rows.loc[["1", "pooled"], "pain"].tolist() == ["4 of 8", "8 of 16"]

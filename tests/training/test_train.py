@@ -142,13 +142,6 @@ def test_kept_weights_give_the_stored_probabilities_but_where_dropout_is_live(
     assert moved(train(store, fold, tmp_path, keep_weights=True, **released)) > 1e-3
 
 
-def test_a_loss_that_is_not_finite_stops_with_step_and_rate(store, fold, tmp_path):
-    said = r"ViT 2 layers, 1e38, balanced fold 1: the loss is (nan|inf) at step \d.* than 1e\+38"
-    with pytest.raises(TrainingError, match=said):
-        train(store, fold, tmp_path, learning_rate=1e38)
-    assert not (tmp_path / "runs").exists()
-
-
 def test_the_name_of_a_run_follows_everything_that_decides_it(store, fold, monkeypatch):
     base = {"store": store, "configuration": configure(**QUICK), "fold": fold, "seed": 0}
     relabelled = store.frames.assign(pain=~store.frames["pain"])
@@ -164,19 +157,6 @@ def test_the_name_of_a_run_follows_everything_that_decides_it(store, fold, monke
     monkeypatch.setattr(files, "ENGINE_VERSION", -1)
     keys.append(Task(**base, device=CPU).key)
     assert len(set(keys)) == len(keys)
-
-
-def test_a_blend_replaces_a_sample_and_people_of_one_class_have_no_partner(tmp_path):
-    store = write_store_with_a_signal(tmp_path / "store")
-    pain = store.frames["pain"].mask(store.frames["subject"].isin(["aa008", "aa009"]), False)
-    store = replace(store, frames=store.frames.assign(pain=pain))
-    fold = fold_of(store, 1)
-    plain, mixed = (train(store, fold, tmp_path, mixup_alpha=alpha) for alpha in (None, 0.8))
-    picked = round(0.2 * mixed.metrics["train_samples"])
-    assert 0 < mixed.metrics["mixed_left_out"] < picked
-    assert mixed.metrics["mixed"] == picked - mixed.metrics["mixed_left_out"]
-    assert (plain.metrics["mixed"], plain.metrics["mixed_left_out"]) == (0, 0)
-    assert mixed.metrics["steps"] == plain.metrics["steps"]
 
 
 def test_a_finished_run_is_opened_and_another_seed_is_another_run(trained, store, fold):
@@ -228,18 +208,6 @@ TARGETS = torch.tensor([1.0, 0.25, 0.0], dtype=torch.float64)
 INPUTS = torch.tensor([[0.5, -1.0], [2.0, 0.3], [-0.7, 0.9]], dtype=torch.float64)
 
 
-class Linear(nn.Module):
-    """A small problem in float64: two logits from two inputs, one weight of them frozen."""
-
-    def __init__(self):
-        super().__init__()
-        self.weight = nn.Parameter(torch.tensor([[0.1, -0.2], [0.3, 0.4]], dtype=torch.float64))
-        self.bias = nn.Parameter(torch.zeros(2, dtype=torch.float64), requires_grad=False)
-
-    def forward(self):
-        return INPUTS @ self.weight.T + self.bias
-
-
 def gradient(weight: np.ndarray) -> np.ndarray:
     """Of the mean cross-entropy with soft labels, by hand."""
     inputs, pain = INPUTS.numpy(), TARGETS.numpy()
@@ -252,13 +220,14 @@ def gradient(weight: np.ndarray) -> np.ndarray:
 def test_steps_equal_the_published_algorithms(sam):
     """Adam, Kingma & Ba 2015, algorithm 1; SAM, Foret et al. 2021, algorithm 1.
 
-    SAM takes the gradient at the weights + rho g/|g|.
+    SAM takes the gradient at the weights + rho g/|g|. Two logits from two inputs, the bias frozen.
     """
-    model = Linear()
+    model = nn.Linear(2, 2, dtype=torch.float64)
+    nn.init.zeros_(model.bias).requires_grad_(False)
     expected, m, v = model.weight.detach().numpy().copy(), 0.0, 0.0
     optimizer = optimizer_of(configure(learning_rate=0.1, sam=sam), model)
     for step in range(1, 6):
-        training_step(model.forward, TARGETS, optimizer)
+        training_step(lambda: model(INPUTS), TARGETS, optimizer)
         g = gradient(expected)
         g = gradient(expected + 0.05 * g / np.linalg.norm(g)) if sam else g
         m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
