@@ -16,6 +16,9 @@ OPTIONS := \
   $(if $(SCHEDULER),--scheduler "$(SCHEDULER)") \
   $(if $(SEEDS),--seeds "$(SEEDS)") \
   $(if $(DESIGN),--design "$(DESIGN)") \
+  $(if $(PROTOCOL),--protocol "$(PROTOCOL)") \
+  $(if $(BACKBONE),--backbone "$(BACKBONE)") \
+  $(if $(DETERMINISTIC),--deterministic) \
   $(if $(KERNEL),--kernel "$(KERNEL)")
 
 .PHONY: book test e2e lab check-results clean

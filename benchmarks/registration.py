@@ -43,6 +43,7 @@ from scipy.io import loadmat
 
 from paincore.data.corpus import Corpus
 from paincore.manifest import dataset_named, fetch
+from paincore.registration.frame_store import open_store
 from paincore.registration.frontal import (
     FaceMesh,
     Frontal,
@@ -55,7 +56,7 @@ from paincore.registration.frontal import (
     view_points,
 )
 from paincore.registration.landmarker import WITHOUT_INNER_CORNERS, Landmarker, points_68
-from paincore.registration.store import open_store, registered
+from paincore.registration.store import registered
 from synthpain.head import (
     CAMERA_DISTANCE,
     LANDMARK_VERTICES,

@@ -166,7 +166,7 @@ def make_up_trainings() -> None:
 
     def write_runs(self, jobs) -> dict:
         for job in jobs.values():
-            train.train_task(job.task, job.results, job.keep_weights, show_progress=False)
+            train.train_task(job.task, job.results, False, False)
         return {}
 
     train.optimise, train.pain_probabilities = history, noisy

@@ -36,7 +36,8 @@ from paincore.ablations.search import ablate
 from paincore.data.corpus import Corpus, open_corpus
 from paincore.folds.designs import Fold, make_folds
 from paincore.profiles import DEFAULT_PROFILE, profile_named
-from paincore.registration.store import FrameStore, registered
+from paincore.registration.frame_store import FrameStore
+from paincore.registration.store import registered
 from paincore.study import open_study
 from paincore.training.configuration import configure
 from paincore.training.runs import open_run, read_runs

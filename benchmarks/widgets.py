@@ -40,7 +40,7 @@ def main() -> None:
     vit = study.configuration("vit", unfrozen_layers=12, learning_rate=2e-4)
     with study.sweep as sweep:
         ablations = ablate(study)
-        runs = sweep.train_all(store, [vit], folds, keep_weights=True)
+        runs = sweep.train_all(store, [vit], folds)
     models = [explain(run, store) for run in runs]
     face = explore_face(models[0])
     numbers = range(STEPS)

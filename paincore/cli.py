@@ -22,7 +22,7 @@ from paincore.data.corpus import Corpus, compare_counts, differences, open_corpu
 from paincore.data.tables import states_of_frames
 from paincore.data.unbc import CorpusError, read_landmarks
 from paincore.manifest import DataSet, asset_state, fetch, load_manifest
-from paincore.profiles import DEFAULT_PROFILE, PROFILES
+from paincore.profiles import PROFILES
 from paincore.training import runs_tables
 from paincore.training.runs import read_runs
 from synthpain import SynthesisError
@@ -50,14 +50,17 @@ def argument(kind: type, words: str) -> object:
 
 
 OPTIONS = {
-    "profile": (option(str, f"Size of the book: {', '.join(PROFILES)}."), DEFAULT_PROFILE),
+    "profile": (option(str | None, f"Size of the book: {', '.join(PROFILES)}."), None),
     "dataset": (option(str | None, "A data set of the manifest."), None),
     "data_root": (option(Path | None, "The corpus folder."), None),
     "results": (option(Path | None, "Where results go (default: results)."), None),
     "device": (option(str | None, "cpu, cuda or cuda:1, for networks."), None),
     "scheduler": (option(str | None, "Address of a Dask scheduler."), None),
     "seeds": (option(int | None, "Seeds of each training.", min=1), None),
-    "design": (option(str, "How people are put into folds."), "balanced"),
+    "design": (option(str | None, "How people are put into folds."), None),
+    "protocol": (option(str, "paper, or released: the authors' notebook."), "paper"),
+    "backbone": (option(str | None, "What models start from."), None),
+    "deterministic": (option(bool, "On a GPU, the same bits each time.", "--deterministic"), False),
     "kernel": (option(str | None, "Jupyter kernel of the chapters."), None),
     "backend": (option(str | None, "landmarker, prnet, landmarks or none."), None),
     "size": (option(int, "Side of a stored image, in pixels.", min=16), 224),
@@ -68,6 +71,7 @@ OPTIONS = {
     "every": (option(bool, "All of them, not the usual ones alone.", "--all"), False),
 }
 STUDY = ("profile", "dataset", "data_root", "results", "device", "scheduler")
+TRAINED = ("seeds", "design", "protocol", "backbone", "deterministic")
 
 
 def verb(*options: str, on: typer.Typer = app) -> Callable:
@@ -105,7 +109,7 @@ def show(values: pd.DataFrame) -> None:
     console.print(table)
 
 
-@verb(*STUDY, "seeds", "design", "kernel")
+@verb(*STUDY, *TRAINED, "kernel")
 def book(kernel, **study) -> None:
     """Execute the chapters and render the book; what has not changed is kept."""
     from paincore.book.chapters import build_book  # Jupyter's libraries: only for this verb
@@ -143,7 +147,7 @@ def register(**study) -> None:
     say(f"The store: {store.folder}")
 
 
-@verb("model", *STUDY, "workers", "seeds", "path", "design")
+@verb("model", *STUDY, "workers", *TRAINED, "path")
 def sweep(model, path, **study) -> None:
     """Train the paper's 14 configurations of each model; resumes after a kill."""
     from paincore.ablations.search import ablate

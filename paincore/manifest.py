@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import huggingface_hub
-import pooch
 import yaml
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -82,6 +81,8 @@ class Url(Entry):
     url: str
 
     def download(self, folder: Path) -> Path:
+        import pooch  # only for downloads: a machine that trains may lack it
+
         return Path(pooch.retrieve(self.url, known_hash=None, path=folder))
 
 

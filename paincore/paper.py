@@ -45,6 +45,14 @@ START_RATE = 2e-4
 MIXUP_ALPHA = 0.8
 """The best of the three values that are tried, and the only one printed (section 4.4)."""
 
+TRIED = {
+    "layers": (2, 4, 6, 8, 10, 12),
+    "rate": (2e-2, 2e-3, 2e-4, 2e-5, 2e-6),
+    "sam": (None, True),
+    "mixup": (None, 0.2, 0.5, MIXUP_ALPHA),
+}
+"""The values of each step, of both models (sections 4.1 to 4.4); we infer 0.2 and 0.5."""
+
 CHOSEN = {
     "vit": {"unfrozen_layers": 12, "learning_rate": 2e-5},
     "vivit": {"unfrozen_layers": 6, "learning_rate": 2e-4},

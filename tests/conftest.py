@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from paincore.data.corpus import Corpus, open_corpus
-from paincore.registration.store import FrameStore, registered
+from paincore.registration.frame_store import FrameStore
+from paincore.registration.store import registered
 from synthpain.corpus import synthesize
 from tests.helpers.miniature import Miniature, write_miniature
 

@@ -2,15 +2,18 @@ import pytest
 
 from paincore import PaincoreError
 from paincore.profiles import profile_named
-from paincore.study import open_study
+from paincore.study import StudyError, open_study
 from paincore.training.configuration import ConfigurationError
 
 
 def test_a_study_is_what_its_profile_says_unless_something_else_is_given(drawn_corpus, tmp_path):
     where = ("demo", "synthetic", drawn_corpus.root, tmp_path)
-    study, given = open_study(*where), open_study(*where, seeds=3, backend="none")
-    assert (study.seeds, study.backend) == (1, "landmarker")
+    study = open_study(*where)
+    given = open_study(*where, seeds=3, backend="none", protocol="released", backbone="general")
+    assert (study.seeds, study.backend, study.design) == (1, "landmarker", "pair_and_shuffle")
     assert (given.seeds, given.backend) == (3, "none")
+    assert given.configuration("vit").protocol == "released"
+    assert given.configuration("vit").backbone == "general"
     vit, vivit = study.starts()
     assert (vit.model, vit.clip_stride) == ("vit", 1)
     assert (vivit.model, vivit.clip_stride) == ("vivit", profile_named("demo").clip_stride)
@@ -20,7 +23,25 @@ def test_a_study_is_what_its_profile_says_unless_something_else_is_given(drawn_c
         study.starts("vvit")
 
 
-@pytest.mark.parametrize("wrong", [{"profile": "huge"}, {"device": "tpu"}, {"dataset": "other"}])
+def test_unbc_is_trained_as_in_the_paper_and_not_on_a_cpu_by_mistake(
+    miniature, tmp_path, monkeypatch
+):
+    where = {"dataset": "unbc", "data_root": miniature.root, "results": tmp_path}
+    study = open_study(**where)
+    assert (study.profile.name, study.design) == ("paper", "published")
+    assert study.backbone == "google/vit-base-patch16-224"
+    assert open_study(**where, profile="demo", design="balanced").design == "balanced"
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(StudyError, match=r"about \d+ days.*DEVICE=cpu"):
+        _ = study.sweep
+    open_study(**where, device="cpu").check_cost()
+    open_study(**where, scheduler="tcp://10.0.0.5:8786").check_cost()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"profile": "huge"}, {"device": "tpu"}, {"dataset": "other"}, {"design": "stratified"}],
+)
 def test_what_there_is_not_is_an_error_with_what_there_is(wrong):
     with pytest.raises(PaincoreError, match=next(iter(wrong.values()))):
         open_study(**wrong)

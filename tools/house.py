@@ -28,7 +28,7 @@ FOLDERS = (
     "book",
 )
 BENEATH = ("style", "files", "manifest", "paper", "profiles", "cluster")
-CODE = {"paincore": 8_300, "tests": 8_350}  # lines; to be lowered to 6,900 and 6,500
+CODE = {"paincore": 8_000, "tests": 7_500}  # lines
 FILE, FUNCTION, FLAT = 400, 50, 12  # lines of a file and a function; files beside the folders
 SILENT = {
     tokenize.COMMENT,

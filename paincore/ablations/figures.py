@@ -68,7 +68,9 @@ def _draw_value(axes: Axes, place: int, value: tables.StepValue) -> None:
     else:
         word = "failed" if value.f1.empty else "no F1"
         axes.text(place + MEAN_AT, 0.02, word, color=style.PAIN, **upright)
-    if value.printed is None:
+    if value.printed is None:  # the paper did not try it
+        return
+    if np.isnan(value.printed):
         axes.text(place + PAPER_AT, 0.02, "not printed", color=MUTED, **upright)
     else:
         label = "the paper's mean, UNBC"

@@ -4,6 +4,7 @@ A score is F1 of the pain class by fold, seeds averaged within a fold. Mean and 
 deviation go over the folds in which it is defined.
 """
 
+import math
 from typing import NamedTuple
 
 import pandas as pd
@@ -23,8 +24,8 @@ class StepValue(NamedTuple):
     """One value of a step, as figures show it.
 
     `f1` is F1 by fold, float, NaN where a fold has none; it is empty where a run failed. `printed`
-    is the paper's mean, None where it prints none. `kept` marks what the next step starts from; of
-    SAM and Mixup, which no step follows, the highest mean.
+    is the paper's mean, NaN where it prints none and None where it tried none. `kept` marks what
+    the next step starts from; of SAM and Mixup, which no step follows, the highest mean.
     """
 
     label: str
@@ -41,7 +42,8 @@ def step_values(ablation: Ablation, step: str) -> list[StepValue]:
         trials.sort(key=lambda trial: -trial.value)
     found = []
     for _, value, one in trials:
-        printed = paper.PRINTED_F1[ablation.model, step].get(value)
+        tried = math.nan if value in paper.TRIED[step] else None
+        printed = paper.PRINTED_F1[ablation.model, step].get(value, tried)
         f1 = score_by_fold(ablation, one)
         found.append(StepValue(_label(step, value), f1, printed, one == kept))
     return found

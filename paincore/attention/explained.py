@@ -15,7 +15,7 @@ from scipy.special import expit
 
 from paincore import PaincoreError
 from paincore.data.frames import KEYS
-from paincore.registration.store import FrameStore
+from paincore.registration.frame_store import FrameStore
 from paincore.statistics.scores import called_pain
 from paincore.training import backbones
 from paincore.training.feed import images_at

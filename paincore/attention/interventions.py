@@ -23,7 +23,7 @@ from paincore.data.facs import LID_AUS, PSPI_AUS
 from paincore.data.unbc import parse_landmarks
 from paincore.registration.backends import TAKE_LANDMARKS, Backend, load_backend
 from paincore.registration.faces import Face, Picture, find_faces, read_picture
-from paincore.registration.store import FrameStore
+from paincore.registration.frame_store import FrameStore
 from synthpain.again import Change, rendered_again
 from synthpain.behaviour import DRAWN, HALF_CLOSED, Dials
 from synthpain.corpus import Settings

@@ -29,7 +29,8 @@ from paincore.attention.regions import patch_proportions
 from paincore.data.corpus import Corpus, open_corpus
 from paincore.data.frames import KEYS
 from paincore.folds.designs import Fold
-from paincore.registration.store import FrameStore, registered
+from paincore.registration.frame_store import FrameStore
+from paincore.registration.store import registered
 from paincore.training.configuration import Configuration
 from synthpain.behaviour import ALL_OFF, Dials
 from synthpain.corpus import synthesize
@@ -79,7 +80,7 @@ def try_shortcut(study, configuration: Configuration) -> ShortcutTrial | None:
     for dials, names in ((TURNING, [PLANTED]), (ALL_OFF, [CLEAN, OTHER_SEED])):
         clean, copy = copied(study, dials, frames)
         own = same_people(folds, study.store.frames, copy)
-        runs = study.sweep.train_all(copy, [configuration], own, len(names), keep_weights=True)
+        runs = study.sweep.train_all(copy, [configuration], own, len(names))
         for seed, name in enumerate(names):
             of_seed = runs[seed * len(folds) : (seed + 1) * len(folds)]
             models[name] = [explain(run, copy) for run in of_seed]

@@ -19,7 +19,6 @@ from paincore import PaincoreError
 from paincore.book.pages import banner, made_in, prepare_for_reading, write_build, write_title
 from paincore.book.rendering import VENDORED, digest_of_files, render, vendor
 from paincore.cluster import shared_workers
-from paincore.folds.designs import DESIGNS
 from paincore.manifest import ROOT, fetch
 from paincore.study import open_study
 
@@ -74,6 +73,8 @@ def execute_chapter(notebook: Path, executed: Path, inputs: dict, banner: str) -
     partial.parent.mkdir(parents=True, exist_ok=True)
     try:
         where = {"kernel_name": inputs["kernel"], "cwd": ROOT, "config": LOCAL_KERNEL}
+        # Of a busy machine; the default of 4 seconds ends a cell whose last output comes late.
+        where["iopub_timeout"] = 120
         bar = {"desc": notebook.stem, "leave": False}
         book = papermill.execute_notebook(notebook, partial, parameters, progress_bar=bar, **where)
     except PapermillExecutionError as error:
@@ -120,8 +121,6 @@ def build_book(kernel: str | None = None, **settings: object) -> Path:
     checkout at the same time is refused. Raises `PaincoreError` with what to do.
     """
     given = {name: value for name, value in settings.items() if value is not None}
-    if (design := given.get("design")) not in (None, *DESIGNS):
-        raise ChapterError(f"unknown fold design {design!r}; there are {', '.join(DESIGNS)}")
     for name in given.keys() & {"data_root", "results"}:
         # Chapters run in the repository's root, whatever folder the command was given in.
         given[name] = str(Path(given[name]).resolve())
@@ -132,6 +131,7 @@ def build_book(kernel: str | None = None, **settings: object) -> Path:
         raise ChapterError("Another process builds this book: wait for it, or end it.") from None
     with building:
         study = open_study(**given)
+        study.check_cost()
         corpus = study.corpus
         # The manifest's entry too: it says whose face may be shown.
         data = [corpus.fingerprint, corpus.landmarks_sha256, corpus.dataset.model_dump(mode="json")]

@@ -22,14 +22,14 @@ from paincore.data.frames import KEYS, SEQUENCE_LABELS, with_derived
 from paincore.data.unbc import CorpusError, list_corpus, read_frames
 from paincore.files import making, whole_file
 from paincore.manifest import ROOT, DataSet, Expected, dataset_named
-from paincore.profiles import DEFAULT_PROFILE, profile_named
+from paincore.profiles import default_profile, profile_named
 
 
 @dataclass(frozen=True)
 class Corpus:
     """A corpus as the chapters see it.
 
-    `frames` obeys `paincore.data.frames.FRAMES`, a frame being pain if PSPI > `threshold`;
+    `frames` obeys `paincore.data.schema.FRAMES`, a frame being pain if PSPI > `threshold`;
     `ignored` has a sentence for each file of the folder that is in no frame of the table; `truth`,
     of a synthetic corpus, has the columns of `KEYS` and what each frame was made from, else it is
     None. `fingerprint` is a SHA-256 over labels (see `label_fingerprint`) and the images' bytes,
@@ -63,14 +63,15 @@ class Corpus:
 
 
 def open_corpus(
-    dataset: str | None = None, data_root=None, profile=DEFAULT_PROFILE, results=None, threshold=0
+    dataset: str | None = None, data_root=None, profile=None, results=None, threshold=0
 ) -> Corpus:
     """Open a corpus of the manifest; a synthetic one that is not there yet is made.
 
     `dataset` is its name (None: the profile's), `data_root` its folder (None: only for the
-    synthetic corpus), `results` takes the cache, and a frame is pain if PSPI > `threshold`. Raises
-    CorpusError naming the folder and what to do.
+    synthetic corpus), `profile` is one of `PROFILES`, `results` takes the cache, and a frame is
+    pain if PSPI > `threshold`. Raises CorpusError naming the folder and what to do.
     """
+    profile = profile or default_profile(dataset)
     entry = dataset_named(dataset or profile_named(profile).dataset)
     root = _own_folder(entry, profile) if data_root is None else Path(data_root)
     generator = read_generator(root)

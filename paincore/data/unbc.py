@@ -27,7 +27,8 @@ import pandas as pd
 
 from paincore import PaincoreError
 from paincore.data.facs import AUS, LID_AUS, PSPI_MAXIMUM
-from paincore.data.frames import FRAMES, KEYS, SEQUENCE_LABELS, with_derived
+from paincore.data.frames import KEYS, SEQUENCE_LABELS, with_derived
+from paincore.data.schema import FRAMES
 
 SUBJECT_FOLDER = r"\d{3}-[a-z]{2}\d{3}"
 SEQUENCE_FOLDER = r"[A-Za-z0-9_-]+"

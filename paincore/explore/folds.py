@@ -35,16 +35,16 @@ def moved(frames: pd.DataFrame, folds: list[Fold], tested_in: dict[str, int]) ->
 def explore_folds(corpus: Corpus, frames: pd.DataFrame, folds: list[Fold]) -> Explorer:
     """Move people from fold to fold and see what becomes of the balance.
 
-    `frames` is the store's table, `folds` those of the design balanced.
+    `frames` is the store's table, `folds` those to begin with.
     """
     home = home_folds(frames, folds)
     now = dict(home)
     subject = choice("person", sorted(home))
     fold = slider("is tested in fold", folds[0].number, folds[-1].number, 1, now[subject.value])
-    back = ipywidgets.Button(description="Back to the optimum", layout={"width": "auto"})
+    back = ipywidgets.Button(description="Back to these folds", layout={"width": "auto"})
 
     def show(subject: str, fold: int) -> Shown:
-        by_design = {"balanced": folds, "moved": moved(frames, folds, now | {subject: fold})}
+        by_design = {"this run": folds, "moved": moved(frames, folds, now | {subject: fold})}
         found = [RANGES.format(*row) for row in ranges_over_folds(frames, by_design).iterrows()]
         text = f"Largest fold − smallest. {'; '.join(found)}"
         return Shown(text, partial(designs, corpus, frames, by_design))

@@ -63,13 +63,11 @@ def make_folds(frames: pd.DataFrame, design="balanced", usable=None, seed=0) -> 
         raise FoldError("no frame of this table is usable and has a pain label. See chapter 02.")
     if design == "random_frames":
         tests = _random_tests(frames, rows, seed)
-    elif design in DESIGNS:
+    else:
+        check_design(design)
         subjects = frames["subject"].to_numpy()[rows]
         groups = DESIGNS[design](count_by_subject(frames, rows), seed)
         tests = [rows[np.isin(subjects, group)] for group in groups]
-    else:
-        known = ", ".join([*DESIGNS, "random_frames"])
-        raise FoldError(f"unknown fold design {design!r}; the designs are {known}")
     folds = [Fold(design, k, np.setdiff1d(rows, test), test) for k, test in enumerate(tests, 1)]
     for fold in folds:
         if frames["pain"].iloc[fold.train].nunique() < 2:
@@ -188,6 +186,12 @@ DESIGNS: dict[str, Callable[[pd.DataFrame, int], list[list[str]]]] = {
     "leave_one_subject_out": leave_one_subject_out,
 }
 """The designs made of people: from counts by subject and a seed, whom each fold tests on."""
+
+
+def check_design(design: str | None) -> None:
+    """Raise FoldError, naming the designs there are, if this is none; None means the best one."""
+    if design not in (None, *DESIGNS):
+        raise FoldError(f"unknown fold design {design!r}; the designs are {', '.join(DESIGNS)}")
 
 
 def check_leakage(frames: pd.DataFrame, fold: Fold, clips: np.ndarray | None = None) -> None:

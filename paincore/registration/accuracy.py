@@ -17,9 +17,9 @@ from paincore.data.frames import KEYS
 from paincore.data.tables import evenly_spaced
 from paincore.registration.backends import Backend
 from paincore.registration.faces import Face, Picture, find_faces, read_picture, usable_landmarks
+from paincore.registration.frame_store import FrameStore
 from paincore.registration.frontal import FaceMesh, Frontal, crop
 from paincore.registration.landmarker import WITHOUT_INNER_CORNERS, points_68
-from paincore.registration.store import FrameStore
 from paincore.style import Finding, finding, number
 from synthpain.head import View, landmarks66, project
 from synthpain.people import draw_people, face_vertices

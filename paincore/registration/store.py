@@ -1,9 +1,4 @@
-"""The frame store: all frames of a corpus, registered, as one array on disk beside their table.
-
-A store is a folder with `images.npy` (uint8, N x S x S x 3, RGB, memory-mapped), `frames.parquet`
-(row i is image i: the frames table with what registration found) and `meta.json`. A frame without a
-usable face keeps its row, with a black image and the reason in `state`. Training and analysis read
-stores and never open an image of the corpus.
+"""Registering a corpus into a frame store (see `paincore.registration.frame_store`).
 
 A store grows in `<name>.partial`: a reserved image array, into which workers write shards of frames
 at their place, and a small table for each shard that is done. A run that finds such a folder
@@ -15,7 +10,7 @@ import hashlib
 import json
 import os
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from threading import get_ident
@@ -26,55 +21,18 @@ import pandas as pd
 from filelock import FileLock
 from rich.progress import track
 
-from paincore import PaincoreError
 from paincore.cluster import connect, run
 from paincore.data.corpus import Corpus
-from paincore.data.frames import STATES, with_derived
+from paincore.data.frames import STATES
 from paincore.data.tables import states_of_frames
-from paincore.files import digest_of, reserve_array, writing
+from paincore.files import reserve_array, writing
 from paincore.manifest import ROOT
 from paincore.registration import backends
 from paincore.registration.faces import FACE_STATES, find_faces, read_picture
+from paincore.registration.frame_store import IMAGES, FrameStore, open_store, write_store
 
 STORE_VERSION = 2  # raised when the same frame would become another image
 SHARD_FRAMES, BATCH_FRAMES = 64, 32  # that a worker and a backend take at a time
-IMAGES, TABLE, META = "images.npy", "frames.parquet", "meta.json"
-
-
-class StoreError(PaincoreError):
-    """A folder that is not a whole frame store."""
-
-
-@dataclass(frozen=True)
-class FrameStore:
-    """An open store: images uint8 (N, S, S, 3), read as they are used; frames, N rows; meta.
-
-    A frame is pain if PSPI > `threshold`, which is no property of the folder.
-    """
-
-    folder: Path
-    images: np.ndarray
-    frames: pd.DataFrame
-    meta: dict
-    threshold: float = 0
-
-    @property
-    def fingerprint(self) -> str:
-        """See `store_fingerprint`."""
-        return self.meta["fingerprint"]
-
-    @property
-    def usable(self) -> np.ndarray:
-        """Which frames hold a face, bool (N,)."""
-        return (self.frames["state"] == "ok").to_numpy()
-
-    @property
-    def faces(self) -> pd.DataFrame:
-        """The rows of `frames` that hold a face. Raises StoreError if none does."""
-        if not self.usable.any():
-            first = self.frames["problem"].iloc[0]
-            raise StoreError(f"{self.folder} holds no face; {first}. See `paincore register`.")
-        return self.frames[self.usable]
 
 
 def registered(
@@ -84,10 +42,10 @@ def registered(
 
     It lies at <results>/stores/<dataset>-<backend>-<fingerprint>, in the repository's own results
     by default. `backend` is a name of `backends.BACKENDS`; `size` is the side of the stored images;
-    `device` is PyTorch's, for `prnet`; `where` is what `cluster.connect` takes: scheduler and
-    workers. Raises FileError where the folder cannot be written, RegistrationError naming the
-    images on which a backend fails, and what `load_backend` raises, which a whole store has no need
-    of. The paper's section 3.2.
+    `device` is PyTorch's, for `prnet`, of which one process here has the GPU; `where` is what
+    `cluster.connect` takes: scheduler and workers. Raises FileError where the folder cannot be
+    written, RegistrationError naming the images on which a backend fails, and what `load_backend`
+    raises, which a whole store has no need of. The paper's section 3.2.
     """
     now = corpus.frames.reset_index(drop=True).drop(columns=["state", "problem"])
     key = store_fingerprint(corpus, backend, size)
@@ -101,6 +59,8 @@ def registered(
         with FileLock(out.with_name(f".{out.name}.lock")):
             if not out.exists():
                 _reserve(partial, len(corpus.frames), size)
+                if backend == "prnet" and device != "cpu" and not where.get("scheduler"):
+                    where = where | {"workers": 1}  # which has the GPU to itself
                 found = _register(partial, corpus, (backend, size, device), where)
                 meta = {"backend": backend, "size": size, "fingerprint": key}
                 meta["states"] = found["state"].value_counts().to_dict()
@@ -123,31 +83,6 @@ def store_fingerprint(corpus: Corpus, backend: str, size: int) -> str:
     made_by = [backend, size, backends.backend_fingerprint(backend)]
     parts = [STORE_VERSION, corpus.fingerprint + taken, *made_by]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-
-def open_store(folder: str | Path, threshold: float = 0) -> FrameStore:
-    """Open a whole store for reading, a frame being pain if PSPI > `threshold`.
-
-    Raises StoreError naming what is missing or does not fit.
-    """
-    folder = Path(folder)
-    try:
-        meta = json.loads((folder / META).read_text("utf-8"))
-        images = np.load(folder / IMAGES, mmap_mode="r", allow_pickle=False)
-        frames = pd.read_parquet(folder / TABLE)
-    except (OSError, EOFError, ValueError) as fault:
-        remedy = "Delete it, if it is there, and register again with `paincore register`."
-        raise StoreError(f"{folder} is not a whole frame store ({fault}). {remedy}") from fault
-    if "pspi" in frames:  # images may be registered without labels
-        frames = with_derived(frames, threshold)
-    return FrameStore(folder, images, frames, meta, threshold)
-
-
-def write_store(folder: Path, frames: pd.DataFrame, meta: dict) -> None:
-    """Add the table and `meta`, with the pixels' SHA-256, to a folder whose images are all in."""
-    frames.to_parquet(folder / TABLE)
-    meta = meta | {"pixels_sha256": digest_of(folder / IMAGES).hexdigest()}
-    (folder / META).write_text(json.dumps(meta, indent=2) + "\n", "utf-8")
 
 
 def write_images(folder: Path, first: int, images: np.ndarray) -> None:

@@ -8,11 +8,13 @@ others but ImageNet's own head, each of the size that its settings say.
 import copy
 import hashlib
 import json
+import re
 from functools import lru_cache
 from pathlib import Path
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, StrictDataclassError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
@@ -38,6 +40,8 @@ DEMO = {
 BACKBONES = Path(__file__).parent / "weights"
 DEMO_BACKBONES = ("movement", "general")
 IMAGENET = "google/vit-base-patch16-224"
+HUB = r"[\w.-]+/[\w.-]+"  # a model of the Hugging Face hub
+PINNED = HUB + "@[0-9a-f]{40}"  # at a revision
 IMAGENET_HEAD = ("classifier.", "pooler.dense.")  # tensors beside the encoder's, not used here
 
 # The settings that make an encoder: of a config.json the others are not read.
@@ -57,7 +61,8 @@ def load_encoder(backbone: str, seed: int = 0, assets: Path = ASSETS) -> ViTMode
 
     `backbone` is "movement" or "general" (the demo's), "random" (the demo's architecture, weights
     drawn from `seed`), "google/vit-base-patch16-224" (fetched into `assets` at the manifest's
-    revision), or a folder with config.json and model.safetensors. No global generator is touched.
+    revision), "owner/name@revision" (of the Hugging Face hub), or a folder with config.json and
+    model.safetensors. No global generator is touched.
     Raises BackboneError naming what is missing, too much or not of 12 blocks, and what to do, and
     AssetError where ImageNet's weights cannot be fetched. Source: section 3 of the paper.
     """
@@ -79,6 +84,30 @@ def backbone_digest(backbone: str, seed: int = 0, assets: Path = ASSETS) -> str:
         settings["seed"] = seed
     digest.update(json.dumps(settings, sort_keys=True).encode())
     return digest.hexdigest()
+
+
+def pinned(backbone: str) -> str:
+    """A backbone's name with the revision it has now, if it is one of the Hugging Face hub.
+
+    "owner/name" becomes "owner/name@revision"; any other name stays. Raises BackboneError where the
+    hub has no such model, or does not answer and has not been asked before.
+    """
+    if backbone == IMAGENET or not re.fullmatch(HUB, backbone) or Path(backbone).exists():
+        return backbone
+    return f"{backbone}@{_from_hub(backbone, 'config.json').parent.name}"
+
+
+def _from_hub(backbone: str, file: str) -> Path:
+    """A file of "owner/name" or "owner/name@revision", fetched into the hub's own cache."""
+    name, _, revision = backbone.partition("@")
+    try:
+        return Path(hf_hub_download(name, file, revision=revision or None))
+    except (OSError, ValueError, EntryNotFoundError, HfHubHTTPError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise BackboneError(
+            f"backbone {backbone}: {file} could not be fetched from the Hugging Face hub ({reason})"
+            ". Give a model there that has a model.safetensors, or a folder."
+        ) from error
 
 
 def random_encoder(config: ViTConfig, seed: int) -> ViTModel:
@@ -139,6 +168,9 @@ def _find(backbone: str, assets: Path) -> tuple[ViTConfig, Path | None]:
     if backbone == IMAGENET:
         return ViTConfig(), fetch("vit-b16", assets=assets)
     folder = BACKBONES / backbone if backbone in DEMO_BACKBONES else Path(backbone).expanduser()
+    if re.fullmatch(PINNED, backbone) and not folder.is_dir():
+        folder = _from_hub(backbone, "config.json").parent
+        _from_hub(backbone, "model.safetensors")
     if not folder.is_dir():
         known = ", ".join((*DEMO_BACKBONES, "random", IMAGENET))
         raise BackboneError(f"backbone {folder} is no folder: take {known}, or a folder's path.")

@@ -3,7 +3,8 @@
 import pandas as pd
 
 from paincore.folds.designs import Fold
-from paincore.registration.store import FrameStore, registered
+from paincore.registration.frame_store import FrameStore
+from paincore.registration.store import registered
 from paincore.training.backbones import DEMO_BACKBONES
 from paincore.training.configuration import Configuration
 from paincore.training.runs import by_setting

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from paincore.files import cached_array, engine, key_of
-from paincore.registration.store import FrameStore
+from paincore.registration.frame_store import FrameStore
 from paincore.training.vit import PainTransformer
 
 STATES_AT_ONCE = 64  # samples whose hidden states are computed together
@@ -126,9 +126,7 @@ class Feed:
         return torch.autocast(batch.live.device.type, torch.bfloat16, enabled=bf16)
 
 
-def keep_states(
-    feed: Feed, store: FrameStore, backbone: str, device: torch.device, folder: Path
-) -> np.ndarray | None:
+def keep_states(feed: Feed, store: FrameStore, backbone: str, folder: Path) -> np.ndarray | None:
     """Hidden states of all samples of `feed`, computed or opened; None where they are not kept.
 
     That is at depth 0, where the embeddings are as quick to compute as to read, where nothing is
@@ -149,7 +147,7 @@ def keep_states(
         backbone=backbone,
         depth=feed.depth,
         precision=feed.precision,
-        device=device.type,
+        device="cpu",
         **engine(),
     )
 
@@ -157,7 +155,7 @@ def keep_states(
         for start in range(0, len(out), STATES_AT_ONCE):
             numbers = np.arange(start, min(start + STATES_AT_ONCE, len(out)))
             with torch.inference_mode():
-                states = feed.hidden(feed.read(numbers).to(device)).cpu()
+                states = feed.hidden(feed.read(numbers))
             if feed.precision == "bf16":
                 states = states.to(torch.bfloat16).view(torch.uint16)
             out[numbers] = states.numpy()

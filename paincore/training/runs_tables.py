@@ -33,7 +33,6 @@ def runs_table(runs: list[Run]) -> pd.DataFrame:
             "f1": run.metrics["f1"],
             "auc": run.metrics["auc"],
             "seconds": run.seconds,
-            "weights": "kept" if run.weights else "",
             "started": pd.Timestamp(run.environment["started"], unit="s"),
         }
         for run in runs
@@ -76,7 +75,6 @@ def each_run(table: pd.DataFrame) -> pd.DataFrame:
         F1=table["f1"].map(number),
         AUC=table["auc"].map(number),
         seconds=table["seconds"].round(1),
-        weights=table["weights"],
         started=table["started"].dt.strftime("%Y-%m-%d %H:%M"),
     )
 

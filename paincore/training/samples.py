@@ -19,7 +19,7 @@ import torch
 from paincore import PaincoreError
 from paincore.files import engine, key_of
 from paincore.folds.designs import Fold, check_leakage
-from paincore.registration.store import FrameStore, open_store
+from paincore.registration.frame_store import FrameStore, open_store
 from paincore.training.backbones import backbone_digest
 from paincore.training.configuration import EPOCHS, MIXUP_PROPORTION, Configuration
 

@@ -20,9 +20,8 @@ from paincore import PaincoreError, cluster
 from paincore.cluster import GPU, ClusterError
 from paincore.files import FileError
 from paincore.folds.designs import Fold
-from paincore.registration.store import FrameStore
+from paincore.registration.frame_store import FrameStore
 from paincore.training import samples as sampling
-from paincore.training.backbones import DEMO_BACKBONES
 from paincore.training.configuration import Configuration
 from paincore.training.runs import Run, RunError, open_run, runs_folder
 from paincore.training.samples import CLIP_LENGTH, Task, TrainingError
@@ -51,7 +50,7 @@ class TrainingJob(NamedTuple):
     task: Task
     rests_on: dict
     results: Path
-    keep_weights: bool
+    deterministic: bool
 
     @property
     def name(self) -> str:
@@ -77,7 +76,7 @@ def train_on_worker(job: TrainingJob) -> tuple[str, Failure | None]:
             wrong = f"Worker {get_worker().address}: {name} is {there} there, {here} here"
             raise ClusterError(f"{wrong}. Start all anew with the same environment and files.")
     try:
-        train_task(job.task, job.results, job.keep_weights, show_progress=False)
+        train_task(job.task, job.results, False, job.deterministic)
     except FileError:  # no other run could be written either
         raise
     except Exception as fault:  # reported with its configuration; the other runs go on
@@ -109,12 +108,19 @@ class Sweep:
 
     A context manager: leaving it closes the workers; the next training connects anew. `device` is a
     name such as "cuda"; None is decided here, for all workers. `scheduler` and `workers` are those
-    of `paincore.cluster.connect`. On "cuda" a run has a GPU to itself: here one worker for each GPU
-    is started, elsewhere workers announce theirs.
+    of `paincore.cluster.connect`, `deterministic` is that of `train_fold`. On "cuda" a run has a
+    GPU to itself: here one worker for each GPU is started, elsewhere workers announce theirs.
     """
 
-    def __init__(self, results: str | Path, device=None, scheduler=None, workers=None):
-        self.results = Path(results).resolve()
+    def __init__(
+        self,
+        results: str | Path,
+        device: str | None = None,
+        scheduler: str | None = None,
+        workers: int | None = None,
+        deterministic: bool = False,
+    ):
+        self.results, self.deterministic = Path(results).resolve(), deterministic
         # Workers elsewhere may have a GPU where this machine has none.
         self.device = torch.device(device) if scheduler and device else best_device(device)
         self.scheduler, self.workers = scheduler, workers
@@ -134,16 +140,14 @@ class Sweep:
         configurations: list,
         folds: list[Fold],
         seeds=1,
-        keep_weights=False,
     ) -> tuple[dict[Configuration, list[Run]], list[Failure]]:
         """Runs of every configuration on every fold with seeds 0 to `seeds` - 1, and failures.
 
         The runs of a configuration are ordered by seed and fold. What has been trained before is
-        opened; the rest is trained. Weights are kept where `keep_weights` says so and of models
-        that start from a demo backbone, under 1 MB each. A training that fails does not stop the
-        others: it is among the failures, and its configuration has one run fewer. Raises
-        TrainingError naming what cannot be trained before anything is, FileError if the disk
-        refuses, ClusterError for workers that are lost or that would train something else.
+        opened; the rest is trained. A training that fails does not stop the others: it is among
+        the failures, and its configuration has one run fewer. Raises TrainingError naming what
+        cannot be trained before anything is, FileError if the disk refuses, ClusterError for
+        workers that are lost or that would train something else.
         """
         configurations = list(dict.fromkeys(configurations))
         check(store, configurations, folds)
@@ -152,8 +156,7 @@ class Sweep:
         jobs: dict[str, TrainingJob] = {}
         for one, seed, fold in product(configurations, range(seeds), folds):
             task = Task(store, one, fold, seed, device)
-            keep = keep_weights or one.backbone in DEMO_BACKBONES
-            job = TrainingJob(task, task.rests_on, self.results, keep)
+            job = TrainingJob(task, task.rests_on, self.results, self.deterministic)
             jobs[job.name] = job
         outcomes = self._finished(jobs)
         left = {name: job for name, job in jobs.items() if name not in outcomes}
@@ -179,7 +182,7 @@ class Sweep:
         return [run for group in runs.values() for run in group]
 
     def _finished(self, jobs: dict[str, TrainingJob]) -> dict[str, Run | Failure]:
-        """The runs that there are with what they shall hold; one that is damaged is a failure."""
+        """The runs that there are; one that is damaged is a failure."""
         folder = runs_folder(self.results)
         # Listed, not asked for one by one: a network's disk would answer from memory.
         there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
@@ -187,9 +190,7 @@ class Sweep:
         for name, job in jobs.items():
             if job.task.key in there:
                 try:
-                    run = open_run(folder / job.task.key)
-                    if run.weights or not job.keep_weights:
-                        outcomes[name] = run
+                    outcomes[name] = open_run(folder / job.task.key)
                 except RunError as fault:
                     outcomes[name] = failure_of(job.task, fault)
         return outcomes

@@ -6,7 +6,7 @@ from transformers.models.vit.configuration_vit import ViTConfig
 from transformers.models.vit.modeling_vit import ViTModel
 
 from paincore.folds.designs import Fold
-from paincore.registration.store import FrameStore
+from paincore.registration.frame_store import FrameStore
 from paincore.statistics import bootstrap, scores
 from paincore.style import Finding, finding, from_to, mean_sd, number, scientific, with_interval
 from paincore.training import samples as sampling

@@ -8,27 +8,29 @@ import platform
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from rich.progress import track
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch.nn.functional import cross_entropy
+from tqdm.auto import tqdm
 
 from paincore.folds.designs import Fold
 from paincore.manifest import ROOT
 from paincore.profiles import check_device
-from paincore.registration.store import FrameStore
+from paincore.registration.frame_store import FrameStore
 from paincore.statistics import scores as metrics
 from paincore.training import samples as sampling
 from paincore.training import vit
 from paincore.training.backbones import backbone_digest, load_encoder
 from paincore.training.configuration import ADAM, BATCH_SIZE, SAM_RHO, Configuration
 from paincore.training.feed import Batch, Feed, images_at, keep_states
+from paincore.training.gpu import arithmetic, computing, graphed_steps
 from paincore.training.runs import Run, open_run, runs_folder, write_run
 from paincore.training.samples import CLIP_LENGTH, FoldSamples, Task, TrainingError, TrainingOrder
 from paincore.training.vit import PainTransformer
@@ -44,35 +46,30 @@ def train_fold(
     seed: int = 0,
     results: str | Path | None = None,
     device: str | None = None,
-    keep_weights: bool = False,
     show_progress: bool = True,
+    deterministic: bool = False,
 ) -> Run:
     """Train one configuration on one fold and test it; a finished run is opened instead.
 
-    `device` None means the GPU where there is one; `keep_weights` stores the trained tensors too.
-    Raises LeakageError, TrainingError (a fold that does not fit the store, a loss that is not
-    finite), BackboneError, RunError and FileError, each with what to do.
+    `device` None means the GPU where there is one; `deterministic` asks a GPU for algorithms that
+    give the same bits each time. Raises LeakageError, TrainingError (a fold that does not fit the
+    store, a loss that is not finite), BackboneError, RunError and FileError, each with what to do.
     """
     task = Task(store, configuration, fold, seed, best_device(device))
-    return train_task(task, Path(results or ROOT / "results"), keep_weights, show_progress)
+    results = Path(results or ROOT / "results")
+    return train_task(task, results, show_progress, deterministic)
 
 
-def train_task(task: Task, results: Path, keep_weights: bool, show_progress: bool) -> Run:
+def train_task(task: Task, results: Path, show_progress: bool, deterministic: bool) -> Run:
     """`train_fold` of a task."""
     folder = runs_folder(results) / task.key
     if folder.exists():
-        run = open_run(folder)
-        if run.weights or not keep_weights:
-            return run
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1 if task.device.type == "cpu" else threads)
-    try:
-        return _train(task, folder, results / "cache", keep_weights, show_progress)
-    finally:
-        torch.set_num_threads(threads)
+        return open_run(folder)
+    with computing(task.device, deterministic):
+        return _train(task, folder, results / "cache", show_progress)
 
 
-def _train(task: Task, folder: Path, cache: Path, keep_weights: bool, show_progress: bool) -> Run:
+def _train(task: Task, folder: Path, cache: Path, show_progress: bool) -> Run:
     clock = [time.time()]
     samples, model = sampling.fold_samples(task), build_model(task)
     feed = feed_of(task, model, samples, cache)
@@ -95,7 +92,7 @@ def _train(task: Task, folder: Path, cache: Path, keep_weights: bool, show_progr
         "weight_change": _change(before, after),
     }
     run = Run(folder, task.configuration, task.rests_on, scores, _environment(task, clock))
-    return write_run(run, predictions, history, after if keep_weights else None)
+    return write_run(run, predictions, history, after)
 
 
 def build_model(task: Task) -> PainTransformer:
@@ -121,12 +118,14 @@ def _frozen_model(config: Configuration, seed: int, generator: torch.Generator) 
 
 
 def feed_of(task: Task, model: PainTransformer, samples: FoldSamples, cache: Path) -> Feed:
-    """What feeds a model with the samples of a fold; on a GPU the model's top is compiled."""
-    if task.device.type == "cuda":
-        model.cls = torch.compile(model.cls)
+    """What feeds a model with the samples of a fold; kept states are for a CPU alone.
+
+    A GPU computes frozen states sooner than a disk is read.
+    """
     images, depth = images_at(task.store, model.image_size, cache), vit.frozen_depth(model)
     feed = Feed(model, images, samples.rows, depth, task.configuration.precision)
-    feed.kept = keep_states(feed, task.store, task.rests_on["backbone"], task.device, cache)
+    if task.device.type == "cpu":
+        feed.kept = keep_states(feed, task.store, task.rests_on["backbone"], cache)
     return feed
 
 
@@ -144,18 +143,21 @@ def optimise(
     optimizer = optimizer_of(task.configuration, feed.model)
     losses, right = [], []
     feed.model.train()
+    on_gpu = task.device.type == "cuda"
+    graphs = graphed_steps(feed.model, feed.depth, feed.precision) if on_gpu else nullcontext()
     batches = zip(_read_ahead(feed, samples.train, order, task.device), targets, strict=True)
-    for batch, target in track(batches, "Training", len(targets), disable=not show_progress):
-        loss, logits = training_step(partial(feed.logits, batch), target, optimizer)
-        losses.append(loss.detach())
-        right.append(((logits[:, 1] > logits[:, 0]) == (target > 0.5)).float().mean())
-        step = len(losses)
-        # A loss that is not finite stays so: the weights are not finite either.
-        if (step % CHECKED == 0 or step == len(targets)) and not losses[-1].isfinite():
-            raise TrainingError(
-                f"{task.title}: the loss is {losses[-1]:g} at step {step}. Take a lower learning "
-                f"rate than {task.configuration.learning_rate:g}."
-            )
+    with graphs:
+        for batch, target in tqdm(batches, "Training", len(targets), disable=not show_progress):
+            loss, logits = training_step(partial(feed.logits, batch), target, optimizer)
+            losses.append(loss.detach())
+            right.append(((logits[:, 1] > logits[:, 0]) == (target > 0.5)).float().mean())
+            step = len(losses)
+            # A loss that is not finite stays so: the weights are not finite either.
+            if (step % CHECKED == 0 or step == len(targets)) and not losses[-1].isfinite():
+                raise TrainingError(
+                    f"{task.title}: the loss is {losses[-1]:g} at step {step}. Take a lower "
+                    f"learning rate than {task.configuration.learning_rate:g}."
+                )
     loss, accuracy = (torch.stack(column).cpu().numpy() for column in (losses, right))
     return pd.DataFrame({"step": np.arange(1, len(loss) + 1), "loss": loss, "accuracy": accuracy})
 
@@ -263,8 +265,6 @@ def trained_model(run: Run) -> PainTransformer:
     trained on another backbone, are damaged, or are not the tensors that this configuration trains.
     """
     config, seed = run.configuration, run.rests_on["seed"]
-    if run.weights is None:
-        raise TrainingError(f"{run.folder} has no weights. Train it again with keep_weights=True.")
     if backbone_digest(config.backbone, seed) != run.rests_on["backbone"]:
         raise TrainingError(f"{run.folder} was trained on another {config.backbone}. Train again.")
     model = _frozen_model(config, seed, torch.Generator())
@@ -298,6 +298,8 @@ def _environment(task: Task, clock: list[float]) -> dict:
         "torch": torch.__version__,
         "machine": platform.machine(),
         "device": torch.cuda.get_device_name(task.device) if on_gpu else "cpu",
+        "arithmetic": arithmetic(task.device, task.configuration.precision),
+        "deterministic": not on_gpu or torch.are_deterministic_algorithms_enabled(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "corpus": task.corpus,
         "started": clock[0],

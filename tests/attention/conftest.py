@@ -13,7 +13,7 @@ from synthpain.corpus import synthesize
 from tests.helpers.onepatch import SIZE, model_of
 
 
-@pytest.fixture(scope="package", autouse=True)
+@pytest.fixture(scope="module", autouse=True)  # "package" would last for the whole session
 def workers():
     with shared_workers():
         yield

@@ -63,7 +63,7 @@ def test_a_model_trained_on_a_square_is_seen_through(tmp_path):
     """
     store = write_store_with_a_signal(tmp_path / "store", subjects=8, frames=20)
     settings = configure(backbone="movement", unfrozen_layers=12, learning_rate=1e-3)
-    how = {"device": "cpu", "keep_weights": True, "show_progress": False}
+    how = {"device": "cpu", "show_progress": False}
     run = train_fold(store, settings, fold_of(store, 1), results=tmp_path, **how)
     assert run.metrics["auc"] > 0.95
     explained = explain(run, store)

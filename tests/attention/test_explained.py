@@ -21,7 +21,7 @@ def opened(request, signal, tmp_path_factory):
     quick = {"backbone": "movement", "unfrozen_layers": 2, "learning_rate": 1e-3}
     one = configure(model=model, clip_stride=stride, **quick)
     results = tmp_path_factory.mktemp("results")
-    how = {"device": "cpu", "show_progress": False, "keep_weights": True}
+    how = {"device": "cpu", "show_progress": False}
     run = train_fold(signal, one, fold_of(signal, 2), results=results, **how)
     return explained.explain(run, signal)
 

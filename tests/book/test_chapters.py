@@ -1,3 +1,4 @@
+import inspect
 import os
 import shutil
 from pathlib import Path
@@ -14,9 +15,10 @@ from paincore.book.chapters import ChapterError, build_book, execute_chapters
 from paincore.book.pages import SYNTHETIC, banner, write_build, write_title
 from paincore.cluster import SHARED
 from paincore.data.corpus import open_corpus
+from paincore.study import open_study
 
 NOTEBOOKS = sorted(chapters.NOTEBOOKS.glob("*.ipynb"))
-SETTINGS = ["profile", "dataset", "data_root", "results", "device", "scheduler", "seeds", "design"]
+SETTINGS = [*inspect.signature(open_study).parameters][:11]
 
 
 @pytest.fixture
@@ -136,7 +138,8 @@ def test_chapters_run_unchanged_on_a_corpus_in_unbcs_layout_until_it_shows_no_fa
         shutil.copy(chapter, tmp_path / "notebooks")
     where = {"data_root": str(miniature.root), "results": str(tmp_path / "results")}
     with pytest.raises(ChapterError, match=r"02-registration.*unbc-landmarker-.* holds no face"):
-        execute(tmp_path, dataset="unbc", **where)  # its images are grey areas
+        # Its images are grey areas.
+        execute(tmp_path, profile="demo", dataset="unbc", **where)
     (executed,) = tmp_path.rglob("book/01-data.ipynb")
     text = executed.read_text()
     assert "16.7 % [0.0, 22.2]" in text

@@ -12,7 +12,7 @@ import pytest
 from paincore.data import corpus as corpus_module
 from paincore.data import facs
 from paincore.data.corpus import index, label_fingerprint, open_corpus
-from paincore.data.frames import FRAMES
+from paincore.data.schema import FRAMES
 from paincore.data.unbc import CorpusError
 from paincore.files import FileError
 from paincore.manifest import Expected, dataset_named

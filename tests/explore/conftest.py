@@ -21,5 +21,5 @@ def explained(drawn_corpus, drawn_store, tmp_path_factory):
     first = frames["subject"].to_numpy()[rows] == frames["subject"].min()
     fold = Fold("leave_one_subject_out", 1, rows[first], rows[~first])
     one = configure(model="vit", backbone="movement", unfrozen_layers=2, learning_rate=1e-3)
-    how = {"results": results, "device": "cpu", "keep_weights": True, "show_progress": False}
+    how = {"results": results, "device": "cpu", "show_progress": False}
     return explain(train_fold(store, one, fold, **how), store)

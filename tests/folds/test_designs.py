@@ -143,7 +143,7 @@ def test_a_training_part_of_one_class_is_an_error_that_names_the_fold():
 
 
 def test_a_design_that_there_is_not_is_an_error_with_those_there_are():
-    with pytest.raises(FoldError, match=r"'stratified'; the designs are .*random_frames"):
+    with pytest.raises(FoldError, match=r"'stratified'; the designs are .*pair_and_shuffle"):
         make_folds(drawn(10), "stratified")
 
 

@@ -1,3 +1,4 @@
+import re
 from collections.abc import Iterator
 from itertools import combinations
 
@@ -78,10 +79,20 @@ def test_many_optima_are_no_long_search_and_the_same_one_is_found():
     assert (found == most_even_partition(np.full(25, 12), pain, 5)).all()
 
 
-def test_a_search_that_is_stopped_is_an_error(monkeypatch):
-    monkeypatch.setattr(even, "SECONDS", 0)
-    with pytest.raises(FoldError, match="no optimum is proven within 0 seconds"):
-        most_even_partition(np.full(20, 9), np.arange(20), 5)
+def test_a_search_that_is_stopped_gives_its_best_folds_and_what_is_proven(monkeypatch):
+    rng = np.random.default_rng(28)
+    frames = (rng.pareto(1.5, 25) * 500 + 300).astype(int)
+    pain = (frames * rng.beta(0.6, 2.5, 25)).astype(int)
+    pain[rng.random(25) < 0.4] = 0
+    monkeypatch.setattr(even, "MOST_TRIED", 1_000_000)
+    with pytest.warns(UserWarning, match="range of frames") as told:
+        found = most_even_partition(frames, pain, 5)
+    assert sorted(found.ravel()) == list(range(25))
+    reached, least = map(float, re.findall(r"[\d.]*\d", str(told[0].message)))
+    assert reached == ranges(found, frames, pain)[1] > least > 0
+    monkeypatch.setattr(even, "MOST_TRIED", 0)
+    with pytest.raises(FoldError, match="pair_and_shuffle"):
+        most_even_partition(frames, pain, 5)
 
 
 def test_more_subjects_than_can_be_listed_are_refused_with_another_design():

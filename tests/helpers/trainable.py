@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 
 from paincore.folds.designs import Fold
+from paincore.registration import frame_store
 from paincore.registration import store as stores
-from paincore.registration.store import FrameStore
+from paincore.registration.frame_store import FrameStore
 from paincore.training.configuration import configure
 from paincore.training.runs import Run, write_run
 
@@ -30,10 +31,12 @@ def write_store_with_a_signal(
     images = rng.integers(0, 160, (len(table), SIZE, SIZE, 3), np.uint8)
     images[table["pain"].to_numpy(bool), 8:24, 8:24] += 90
     folder.mkdir(parents=True)
-    stores.reserve_array(folder / stores.IMAGES, images.shape, np.uint8)
+    stores.reserve_array(folder / frame_store.IMAGES, images.shape, np.uint8)
     stores.write_images(folder, 0, images)
-    stores.write_store(folder, table, {"size": SIZE, "fingerprint": f"signal {seed} {len(table)}"})
-    return stores.open_store(folder)
+    frame_store.write_store(
+        folder, table, {"size": SIZE, "fingerprint": f"signal {seed} {len(table)}"}
+    )
+    return frame_store.open_store(folder)
 
 
 def fold_of(store: FrameStore, number: int, people: int = 2) -> Fold:
@@ -68,5 +71,5 @@ def simulate(results: Path, count: int, first: int = 0, **settings: object) -> d
         metrics = {"f1": number / 10_000 if number % 11 else math.nan, "auc": 0.75, "steps": number}
         key = f"{number * 2654435761 % 2**64:016x}"
         folder = results / "runs" / key
-        runs[key] = write_run(Run(folder, configuration, rests_on, metrics, clock), *TABLES)
+        runs[key] = write_run(Run(folder, configuration, rests_on, metrics, clock), *TABLES, {})
     return runs

@@ -11,7 +11,8 @@ import pytest
 from paincore.data.corpus import Corpus
 from paincore.manifest import dataset_named
 from paincore.registration.backends import Backend, load_backend
-from paincore.registration.store import FrameStore, registered
+from paincore.registration.frame_store import FrameStore
+from paincore.registration.store import registered
 from synthpain.head import View, landmarks66, project
 from synthpain.layout import write_landmarks
 from synthpain.people import draw_people, face_vertices

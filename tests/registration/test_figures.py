@@ -6,7 +6,7 @@ import pytest
 
 from paincore.manifest import dataset_named
 from paincore.registration import accuracy, figures
-from paincore.registration.store import StoreError
+from paincore.registration.frame_store import StoreError
 from tests.helpers.drawn import assert_drawn_for, is_sentence, texts
 
 

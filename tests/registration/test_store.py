@@ -12,6 +12,7 @@ import pytest
 from paincore import PaincoreError
 from paincore.data.corpus import open_corpus
 from paincore.files import FileError
+from paincore.registration import frame_store
 from paincore.registration import store as stores
 from paincore.registration.backends import BACKENDS
 from tests.helpers.trainable import write_store_with_a_signal
@@ -51,11 +52,12 @@ def parts(results: Path) -> int:
 
 def same_bytes(one: Path, other: Path) -> bool:
     return all(
-        (one / n).read_bytes() == (other / n).read_bytes() for n in (stores.IMAGES, stores.TABLE)
+        (one / n).read_bytes() == (other / n).read_bytes()
+        for n in (frame_store.IMAGES, frame_store.TABLE)
     )
 
 
-@pytest.mark.parametrize("name", [stores.IMAGES, stores.TABLE, stores.META])
+@pytest.mark.parametrize("name", [frame_store.IMAGES, frame_store.TABLE, frame_store.META])
 @pytest.mark.parametrize("keep", [None, 0, 0.5], ids=["absent", "empty", "cut short"])
 def test_a_store_with_a_damaged_file_does_not_open(tmp_path, name, keep):
     folder = write_store_with_a_signal(tmp_path / "store", 2, 1, 3).folder
@@ -64,8 +66,8 @@ def test_a_store_with_a_damaged_file_does_not_open(tmp_path, name, keep):
         path.unlink()
     else:
         os.truncate(path, int(path.stat().st_size * keep))
-    with pytest.raises(stores.StoreError, match=str(folder)):
-        stores.open_store(folder)
+    with pytest.raises(frame_store.StoreError, match=str(folder)):
+        frame_store.open_store(folder)
 
 
 # A whole corpus
@@ -99,13 +101,13 @@ def test_the_same_image_gives_the_same_view_wherever_it_stands(small_store):
 
 
 def test_a_whole_store_is_opened_and_not_made_again(small_store, small_corpus):
-    before = (small_store.folder / stores.IMAGES).stat().st_mtime_ns
+    before = (small_store.folder / frame_store.IMAGES).stat().st_mtime_ns
     left = small_store.folder.with_name(f"{small_store.folder.name}.partial")
     left.mkdir()  # by a kill after the last step
     results = small_store.folder.parents[1]
     again = stores.registered(small_corpus, results=results, size=64)
     assert (again.folder, again.fingerprint) == (small_store.folder, small_store.fingerprint)
-    assert (small_store.folder / stores.IMAGES).stat().st_mtime_ns == before
+    assert (small_store.folder / frame_store.IMAGES).stat().st_mtime_ns == before
     assert not left.exists()
 
 
@@ -190,7 +192,7 @@ def test_a_store_that_is_there_has_the_corpus_s_columns_of_today(miniature, tmp_
     assert stricter.folder == first.folder
     assert first.frames.loc[first.frames["pain"], "frame"].tolist() == [2, 3]
     assert stricter.frames.loc[stricter.frames["pain"], "frame"].tolist() == [3]
-    assert stores.open_store(stricter.folder, stricter.threshold).frames["pain"].sum() == 1
+    assert frame_store.open_store(stricter.folder, stricter.threshold).frames["pain"].sum() == 1
 
 
 # PRNet's weights are the user's
@@ -212,6 +214,8 @@ def test_a_whole_prnet_store_is_opened_without_prnet_s_weights(miniature, tmp_pa
     key = stores.store_fingerprint(corpus, "prnet", 16)
     folder = tmp_path / "stores" / f"unbc-prnet-{key[:12]}"
     folder.mkdir(parents=True)
-    stores.reserve_array(folder / stores.IMAGES, (len(corpus.frames), 16, 16, 3), np.uint8)
-    stores.write_store(folder, corpus.frames, {"size": 16, "backend": "prnet", "fingerprint": key})
+    shape = (len(corpus.frames), 16, 16, 3)
+    stores.reserve_array(folder / frame_store.IMAGES, shape, np.uint8)
+    meta = {"size": 16, "backend": "prnet", "fingerprint": key}
+    frame_store.write_store(folder, corpus.frames, meta)
     assert stores.registered(corpus, "prnet", tmp_path, size=16).folder == folder

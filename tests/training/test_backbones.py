@@ -4,10 +4,12 @@ import os
 import pytest
 import torch
 from huggingface_hub import constants
+from huggingface_hub.errors import EntryNotFoundError
 from safetensors.torch import load_file, save_file
 from transformers import ViTConfig, ViTForImageClassification, ViTModel
 
 from paincore.manifest import AssetError
+from paincore.training import backbones
 from paincore.training.backbones import DEMO, BackboneError, backbone_digest, load_encoder
 
 
@@ -166,3 +168,26 @@ def test_the_digest_follows_weights_and_architecture_but_not_the_place(folder):
     assert backbone_digest(str(moved)) != first
     assert backbone_digest("random", 0) == backbone_digest("random", 0)
     assert backbone_digest("random", 0) != backbone_digest("random", 1)
+
+
+def test_a_model_of_the_hub_is_pinned_at_its_revision_and_read_there(folder, monkeypatch):
+    revision = "0123456789abcdef0123456789abcdef01234567"
+    snapshot = folder.rename(folder.parent / revision)
+    asked = []
+
+    def download(name, file, revision):
+        asked.append((name, revision))
+        if not (snapshot / file).exists():
+            raise EntryNotFoundError(f"{file} is not there")
+        return str(snapshot / file)
+
+    monkeypatch.setattr(backbones, "hf_hub_download", download)
+    pinned = backbones.pinned("somebody/vit-tiny")
+    assert pinned == f"somebody/vit-tiny@{revision}"
+    assert backbones.pinned(pinned) == pinned
+    assert backbones.pinned("movement") == "movement"
+    assert_same_weights(load_encoder(pinned), load_encoder("random", seed=3))
+    assert asked[-1] == ("somebody/vit-tiny", revision)
+    (snapshot / "model.safetensors").unlink()
+    with pytest.raises(BackboneError, match=r"somebody/vit-tiny.*model\.safetensors"):
+        load_encoder(pinned)

@@ -26,7 +26,7 @@ def fed(store, depth, precision="fp32", model="vit"):
 
 
 def kept(feed, store, folder, backbone="weights"):
-    feed.kept = keep_states(feed, store, backbone, CPU, folder)
+    feed.kept = keep_states(feed, store, backbone, folder)
     return feed
 
 

@@ -19,13 +19,12 @@ from paincore.cluster import DASK, ClusterError
 from paincore.data.facs import AUS
 from paincore.files import FileError
 from paincore.folds.designs import Fold
-from paincore.registration.store import open_store
+from paincore.registration.frame_store import open_store
 from paincore.training import sweep
 from paincore.training.configuration import configure
 from paincore.training.runs import CONFIG_FILE
 from paincore.training.samples import Task, TrainingError
 from paincore.training.sweep import Sweep, TrainingJob, gpus_here, train_on_worker
-from paincore.training.train import train_fold
 from tests.helpers.trainable import QUICK, fold_of, write_store_with_a_signal
 from tests.helpers.workers import ROOT, calling, processes, scheduler_and_workers
 
@@ -130,21 +129,6 @@ def test_a_failed_run_is_reported_with_its_traceback_and_stops_no_other(
     assert capsys.readouterr().out.count("Failed: ViT 2 layers, 1e38") == 3
     with pytest.raises(TrainingError, match="the loss is"), Sweep(tmp_path, "cpu", address) as one:
         one.train_all(store, [PLAIN, bad], folds[:1])
-
-
-def test_small_models_are_kept_and_what_was_trained_without_is_trained_again(
-    store, folds, address, tmp_path
-):
-    small = configure(**QUICK | {"backbone": "movement"})
-    before = train_fold(store, small, folds[0], results=tmp_path, device="cpu")
-    assert before.weights is None
-    with Sweep(tmp_path, "cpu", address) as one:
-        runs, _ = one.train(store, [small, PLAIN], folds[:2])
-        assert all(run.weights for run in runs[small])
-        assert not any(run.weights for run in runs[PLAIN])
-        named, _ = one.train(store, [PLAIN], folds[:1], keep_weights=True)
-    assert named[PLAIN][0].weights
-    assert runs[small][0].predictions.equals(before.predictions)
 
 
 def test_a_damaged_run_is_a_failure_and_stays_as_it_is(swept, address, tmp_path):

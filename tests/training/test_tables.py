@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from paincore.folds.designs import Fold
-from paincore.registration.store import FrameStore
+from paincore.registration.frame_store import FrameStore
 from paincore.statistics.bootstrap import resample_subjects
 from paincore.training import tables
 from paincore.training.comparison import COMPARED, VIEWS

@@ -36,12 +36,12 @@ def fold(store):
 @pytest.fixture(scope="module")
 def trained(store, fold, tmp_path_factory):
     """A run of ViT with its weights."""
-    return train(store, fold, tmp_path_factory.mktemp("results"), keep_weights=True)
+    return train(store, fold, tmp_path_factory.mktemp("results"))
 
 
-def train(store, fold, results, keep_weights=False, seed=0, **settings):
+def train(store, fold, results, seed=0, **settings):
     configuration = configure(**QUICK | settings)
-    return train_fold(store, configuration, fold, seed, results, "cpu", keep_weights, False)
+    return train_fold(store, configuration, fold, seed, results, "cpu", False)
 
 
 def equal(one, other) -> bool:
@@ -139,7 +139,7 @@ def test_kept_weights_give_the_stored_probabilities_but_where_dropout_is_live(
 
     assert moved(trained) < 1e-5
     released = {"protocol": "released", "learning_rate": 1e-5}
-    assert moved(train(store, fold, tmp_path, keep_weights=True, **released)) > 1e-3
+    assert moved(train(store, fold, tmp_path, **released)) > 1e-3
 
 
 def test_the_name_of_a_run_follows_everything_that_decides_it(store, fold, monkeypatch):
