@@ -73,13 +73,16 @@ class Explained:
 
 
 def explain(run: Run, store: FrameStore) -> Explained:
-    """A run whose weights were kept, opened with the store it was trained on.
+    """A run, opened with the store it was trained on; its model is where the run was trained, if
+    this machine has a GPU too.
 
     Raises TrainingError where weights are missing, ExplanationError for another store.
     """
     if store.fingerprint != run.rests_on["store"]:
         raise ExplanationError(f"{run.folder} was not trained on {store.folder}. Open its store.")
+    on_gpu = run.rests_on["device"] == "cuda" and torch.cuda.is_available()
     model, cache = trained_model(run), run.folder.parents[1] / "cache"
+    model = model.to("cuda" if on_gpu else "cpu")
     predicted = run.predictions[[*KEYS, "fold", "probability", "corrected"]]
     samples = predicted.merge(store.frames.assign(last=range(len(store.frames))), "left", KEYS)
     rows = samples.pop("last").to_numpy()[:, None] + np.arange(1 - model.frames, 1)
@@ -96,7 +99,8 @@ def untrained(explained: Explained, random: bool) -> Explained:
     if random:
         encoder = backbones.random_encoder(encoder.config, seed)
     head = torch.Generator().manual_seed(seed)
-    return replace(explained, model=PainTransformer(encoder, explained.model.frames, head).eval())
+    model = PainTransformer(encoder, explained.model.frames, head)
+    return replace(explained, model=model.to(explained.model.head.weight.device).eval())
 
 
 def with_controls(trained: list[Explained], shuffled=()) -> dict[str, list[Explained]]:
