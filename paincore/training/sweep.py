@@ -10,6 +10,7 @@ import traceback
 from contextlib import ExitStack
 from itertools import product
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import NamedTuple
 
 import torch
@@ -18,7 +19,7 @@ from rich.progress import Progress
 
 from paincore import PaincoreError, cluster
 from paincore.cluster import GPU, ClusterError
-from paincore.files import FileError
+from paincore.files import FileError, writing
 from paincore.folds.designs import Fold
 from paincore.registration.frame_store import FrameStore
 from paincore.training import samples as sampling
@@ -197,6 +198,10 @@ class Sweep:
 
     def _train(self, jobs: dict[str, TrainingJob]) -> dict[str, Run | Failure]:
         """Train the jobs, the longest first, with a progress bar; the failures."""
+        folder = runs_folder(self.results)
+        with writing(folder):  # asked now, and not when the first training is done
+            folder.mkdir(parents=True, exist_ok=True)
+            TemporaryFile(dir=folder).close()
         longest_first = sorted(jobs.items(), key=lambda item: -item[1].cost)
         gpu = self.device.type == "cuda"
         if self._client is None:
