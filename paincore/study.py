@@ -10,9 +10,9 @@ from pathlib import Path
 
 from paincore import PaincoreError
 from paincore.data.corpus import Corpus, open_corpus
-from paincore.folds.designs import Fold, check_design, make_folds
+from paincore.folds.designs import Fold, check_design, default_design, make_folds
 from paincore.manifest import ROOT
-from paincore.profiles import UNBC, Profile, check_device, default_profile, profile_named
+from paincore.profiles import Profile, check_device, default_profile, profile_named
 from paincore.registration.frame_store import FrameStore
 from paincore.registration.store import registered
 from paincore.training.backbones import pinned
@@ -143,7 +143,7 @@ def open_study(
         corpus=corpus,
         results=Path(results or ROOT / "results"),
         seeds=seeds or defaults.seeds,
-        design=design or ("published" if corpus.dataset.name == UNBC else "pair_and_shuffle"),
+        design=design or default_design(corpus.frames),
         protocol=protocol,
         backbone=pinned(backbone or defaults.backbone),
         backend=backend or defaults.backend,

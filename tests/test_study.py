@@ -1,6 +1,9 @@
+import numpy as np
+import pandas as pd
 import pytest
 
-from paincore import PaincoreError
+from paincore import PaincoreError, paper
+from paincore.folds.designs import default_design
 from paincore.profiles import profile_named
 from paincore.study import StudyError, open_study
 from paincore.training.configuration import ConfigurationError
@@ -28,7 +31,9 @@ def test_unbc_is_trained_as_in_the_paper_and_not_on_a_cpu_by_mistake(
 ):
     where = {"dataset": "unbc", "data_root": miniature.root, "results": tmp_path}
     study = open_study(**where)
-    assert (study.profile.name, study.design) == ("paper", "published")
+    assert (study.profile.name, study.design) == ("paper", "pair_and_shuffle")
+    archive = pd.DataFrame({"subject": np.concatenate(paper.RELEASED_FOLDS)})
+    assert default_design(archive) == "published"
     assert study.backbone == "google/vit-base-patch16-224"
     assert open_study(**where, profile="demo", design="balanced").design == "balanced"
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)

@@ -126,6 +126,9 @@ def _lighten_image(output: nbformat.NotebookNode) -> None:
         image = Image.open(BytesIO(b64decode(data.pop("image/png")))).convert("RGB")
         image.save(file, "jpeg", quality=88, subsampling=0)
         data["image/jpeg"] = b64encode(file.getvalue()).decode()
+        # Its size: an image that is shown smaller than it is opens large at a tap.
+        if size := output.get("metadata", {}).pop("image/png", None):
+            output["metadata"]["image/jpeg"] = size
 
 
 def _keep_rendered_widgets(book: nbformat.NotebookNode) -> None:
