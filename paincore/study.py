@@ -95,13 +95,13 @@ class Study:
 
         `settings` replaces fields of `Configuration`. Raises ConfigurationError.
         """
-        stride = self.profile.clip_stride if model == "vivit" else 1
         common = {
             "backbone": self.backbone,
             "protocol": self.protocol,
             "precision": self.precision,
+            "clip_stride": self.profile.clip_stride if model == "vivit" else 1,
         }
-        return configure(model=model, clip_stride=stride, **common | settings)
+        return configure(model=model, **common | settings)
 
     def starts(self, model: str | None = None) -> list[Configuration]:
         """`configuration` of the one model, or of both where it is None: where a search starts."""

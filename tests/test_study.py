@@ -22,6 +22,7 @@ def test_a_study_is_what_its_profile_says_unless_something_else_is_given(drawn_c
     assert (vivit.model, vivit.clip_stride) == ("vivit", profile_named("demo").clip_stride)
     assert study.starts("vivit") == [vivit]
     assert study.configuration("vit", unfrozen_layers=4).unfrozen_layers == 4
+    assert study.configuration("vivit", clip_stride=1).clip_stride == 1
     with pytest.raises(ConfigurationError, match="model='vvit'"):
         study.starts("vvit")
 
