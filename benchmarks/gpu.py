@@ -106,7 +106,8 @@ class Bench:
 
     def rates(self, before: dict) -> dict:
         """Samples a second in training, over those of the plain loop, and of testing."""
-        top, figures = multiply_rate(self.device, self.precision), {}
+        side = 1024 if self.quick else 8192
+        top, figures = multiply_rate(self.device, self.precision, side), {}
         say(f"dense matrix products: {top / 1e12:.1f} TFLOP/s in {self.precision}")
         figures["matmul_tflops"] = top / 1e12
         for model in CLIP_LENGTH:
@@ -116,7 +117,9 @@ class Bench:
                 name = f"{model}_train_samples_per_second" + ("" if layers == 12 else f"_{layers}")
                 figures[name], tested = self.engine_rate(model, layers)
                 figures[f"{name}_ratio"] = figures[name] / plain
-                used = figures[name] * self.operations(model, layers) / top
+                kept = self.device.type == "cpu"  # where frozen states are read, not computed
+                counted = operations(self.architecture, model, layers, kept)
+                used = figures[name] * counted / top
                 figures[f"{model}_mfu" + ("" if layers == 12 else f"_{layers}")] = used
                 say(f"{name}: {figures[name]:.1f}, {used:.2f} of the matrix products' rate")
             figures[f"{model}_test_samples_per_second"] = tested
@@ -143,13 +146,7 @@ class Bench:
         """Samples a second of the released notebook's loop."""
         side = self.architecture.image_size * (1 if model == "vit" else 2)
         config = ViTConfig(**self.architecture.to_dict() | {"image_size": side, "num_labels": 2})
-        network = ViTForImageClassification._from_config(config, attn_implementation="eager")
-        for block in network.vit.layers:
-            block.attention.o_proj.requires_grad_(False)
-            block.mlp.fc2.requires_grad_(False)
-        network.to(self.device).train()
-        trained = [one for one in network.parameters() if one.requires_grad]
-        adam = torch.optim.Adam(trained, lr=2e-4, **ADAM)
+        network, adam = released_network(config, self.device)
         images = np.random.default_rng(0).integers(0, 256, (BATCH_SIZE, side, side, 3), np.uint8)
         labels = torch.arange(BATCH_SIZE, device=self.device) % 2
 
@@ -163,19 +160,6 @@ class Bench:
         step()
         steps = max(2, self.steps // 6)
         return steps * BATCH_SIZE / self.seconds(lambda: [step() for _ in range(steps)])
-
-    def operations(self, model: str, layers: int) -> float:
-        """Counted operations of one sample of a training step, the frozen part included."""
-        with torch.device("meta"):
-            encoder = ViTModel(self.architecture, add_pooling_layer=False)
-        module = PainTransformer(encoder, CLIP_LENGTH[model], torch.Generator()).eval()
-        freeze(module, layers, "attention")
-        side, depth = module.encoder.config.image_size, frozen_depth(module)
-        with FlopCounterMode(display=False) as counter:
-            with torch.no_grad():
-                hidden = module.below(torch.empty(1, 3, side, side, device="meta"), depth)
-            module.above(hidden, depth).sum().backward()
-        return counter.get_total_flops()
 
     def compiled(self, before: dict) -> dict:
         """What torch.compile would gain on the engine's step, and how long compiling takes."""
@@ -295,15 +279,49 @@ def tenth_of(fold: Fold, frames: pd.DataFrame) -> Fold:
     return replace(fold, train=fold.train[chosen[fold.train]], test=fold.test[chosen[fold.test]])
 
 
-def multiply_rate(device: torch.device, precision: str) -> float:
-    """Operations a second of large matrix products, the best of five."""
-    side, dtype = (8192, torch.bfloat16) if device.type == "cuda" else (1024, torch.float32)
-    dtype = dtype if precision == "bf16" else torch.float32
+def released_network(
+    config: ViTConfig, device: torch.device
+) -> tuple[ViTForImageClassification, torch.optim.Adam]:
+    """The released notebook's network with its freezing, attention written out, and its Adam."""
+    network = ViTForImageClassification._from_config(config, attn_implementation="eager")
+    for block in network.vit.layers:
+        block.attention.o_proj.requires_grad_(False)
+        block.mlp.fc2.requires_grad_(False)
+    network.to(device).train()
+    trained = [one for one in network.parameters() if one.requires_grad]
+    return network, torch.optim.Adam(trained, lr=2e-4, **ADAM)
+
+
+def operations(config: ViTConfig, model: str, layers: int | None, kept: bool = False) -> int:
+    """Counted operations of one sample: of a training step, or where `layers` is None of a test.
+
+    `kept` leaves out the frozen part of a step, whose states are read.
+    """
+    with torch.device("meta"):
+        encoder = ViTModel._from_config(config, attn_implementation="sdpa", add_pooling_layer=False)
+    module = PainTransformer(encoder, CLIP_LENGTH[model], torch.Generator()).eval()
+    side, depth = module.encoder.config.image_size, 0
+    if layers:
+        freeze(module, layers, "attention")
+        depth = frozen_depth(module)
+    below, above = FlopCounterMode(display=False), FlopCounterMode(display=False)
+    with below, torch.no_grad():
+        hidden = module.below(torch.empty(1, 3, side, side, device="meta"), depth)
+    with above, torch.set_grad_enabled(layers is not None):
+        found = module.above(hidden, depth).sum()
+        if layers:
+            found.backward()
+    return above.get_total_flops() + (0 if kept else below.get_total_flops())
+
+
+def multiply_rate(device: torch.device, precision: str, side: int) -> float:
+    """Operations a second of matrix products of this side, the best of six."""
+    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
     one, other = (torch.rand(side, side, dtype=dtype, device=device) for _ in range(2))
     seconds = []
     for _ in range(6):
         start = time.perf_counter()
-        (one @ other)[0, 0].item()
+        (one @ other)[0, 0].item()  # waits for a GPU
         seconds.append(time.perf_counter() - start)
     return 2 * side**3 / min(seconds)
 

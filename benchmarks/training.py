@@ -19,16 +19,16 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from gpu import multiply_rate, operations, released_network
 from transformers.models.vit.configuration_vit import ViTConfig
-from transformers.models.vit.modeling_vit import ViTForImageClassification, ViTModel
+from transformers.models.vit.modeling_vit import ViTModel
 
 from paincore.data.corpus import open_corpus
 from paincore.folds.designs import make_folds
 from paincore.registration.store import registered
-from paincore.training.configuration import ADAM, BATCH_SIZE, configure
+from paincore.training.configuration import BATCH_SIZE, configure
 from paincore.training.feed import Feed, keep_states
-from paincore.training.samples import CLIP_LENGTH, FoldSamples, Task, TrainingOrder
+from paincore.training.samples import FoldSamples, Task, TrainingOrder
 from paincore.training.train import TEST_BATCH, optimise, pain_probabilities, train_fold
 from paincore.training.vit import PainTransformer, freeze, frozen_depth
 
@@ -75,14 +75,7 @@ def clock():
 
 def plain_rates(files: list[Path], steps: int) -> dict[str, float]:
     """Samples a second of the released notebook's loop in training and in testing."""
-    model = ViTForImageClassification._from_config(
-        ViTConfig(num_labels=2), attn_implementation="eager"
-    )
-    for block in model.vit.layers:
-        block.attention.o_proj.requires_grad_(False)
-        block.mlp.fc2.requires_grad_(False)
-    model.train()
-    adam = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=2e-4, **ADAM)
+    model, adam = released_network(ViTConfig(num_labels=2), CPU)
 
     def decoded(file: Path) -> torch.Tensor:
         pixels = cv2.imread(str(file))[..., ::-1].astype(np.float32)
@@ -117,15 +110,18 @@ def ratios(
     plain: dict, pictures: np.ndarray, steps: int, precision: str, folder: Path
 ) -> dict[str, float]:
     """The engine's rates over the plain loop's, and its share of the matrix-multiply rate."""
-    top = multiply_rate(precision)
+    top = multiply_rate(CPU, precision, 2048)
     print(f"{precision}: matrix products of 2048, {top / 1e9:.0f} GFLOP/s on one thread")
     twelve = engine_rates(pictures, steps, 12, precision, folder)
     six = engine_rates(pictures, steps, 6, precision, folder)
-    reached = twelve["train"] * operations("vit", 12) / top
+    reached = twelve["train"] * operations(ViTConfig(), "vit", 12, kept=True) / top
+    config = ViTConfig()
     shares = {
         "train, 12 layers": reached,
-        "train, 6 layers, states kept": six["train"] * operations("vit", 6) / top,
-        "test": twelve["test"] * operations("vit", None) / top,
+        "train, 6 layers, states kept": six["train"]
+        * operations(config, "vit", 6, kept=True)
+        / top,
+        "test": twelve["test"] * operations(config, "vit", None) / top,
     }
     for name, share in shares.items():
         print(f"{precision}: {name}: {share:.2f} of that rate")
@@ -156,7 +152,7 @@ def engine_rates(
     feed = Feed(model, pictures, rows, frozen_depth(model), precision)
     with clock() as filling:
         store = SimpleNamespace(fingerprint="noise")
-        feed.kept = keep_states(feed, store, "random", CPU, folder / f"{layers}")
+        feed.kept = keep_states(feed, store, "random", folder / f"{layers}")
     count = steps * BATCH_SIZE
     pain = np.arange(len(rows)) % 2 == 0
     train, test = np.arange(count), np.arange(count, len(rows))
@@ -178,46 +174,6 @@ def engine_rates(
         "fold": count / (training.seconds + filling.seconds),
         "test": len(tested) / testing.seconds,
     }
-
-
-def multiply_rate(precision: str, side: int = 2048) -> float:
-    """Operations a second of one large matrix product on one thread, the best of five."""
-    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
-    one, other = (torch.rand(side, side, dtype=dtype) for _ in range(2))
-    seconds = []
-    for _ in range(5):
-        with clock() as product:
-            one @ other
-        seconds.append(product.seconds)
-    return 2 * side**3 / min(seconds)
-
-
-def operations(model: str, layers: int | None) -> float:
-    """Counted operations a sample of ViT-B/16: of a training step above the frozen part, or a test.
-
-    `layers` None means a test, through the whole model.
-    """
-    with torch.device("meta"):
-        encoder = ViTModel._from_config(
-            ViTConfig(), attn_implementation="sdpa", add_pooling_layer=False
-        )
-    module = PainTransformer(encoder, CLIP_LENGTH[model], torch.Generator()).eval()
-    side = SIZE * (2 if model == "vivit" else 1)
-    depth = 0
-    if layers:
-        freeze(module, layers, "attention")
-        depth = frozen_depth(module)
-    pixels = torch.empty(1, 3, side, side, device="meta")
-    with torch.no_grad():
-        hidden = module.below(pixels, depth)
-    counter = FlopCounterMode(display=False)
-    if layers is None:
-        with counter, torch.no_grad():
-            module.above(module.below(pixels, 0), 0)
-    else:
-        with counter:
-            module.above(hidden, depth).sum().backward()
-    return counter.get_total_flops()
 
 
 def demo_seconds() -> dict[str, float]:
