@@ -15,6 +15,7 @@ alone.
 """
 
 import argparse
+import copy
 import json
 import platform
 import shutil
@@ -297,8 +298,9 @@ def operations(config: ViTConfig, model: str, layers: int | None, kept: bool = F
 
     `kept` leaves out the frozen part of a step, whose states are read.
     """
+    own = copy.deepcopy(config)  # a model of clips doubles the image's size in it
     with torch.device("meta"):
-        encoder = ViTModel._from_config(config, attn_implementation="sdpa", add_pooling_layer=False)
+        encoder = ViTModel._from_config(own, attn_implementation="sdpa", add_pooling_layer=False)
     module = PainTransformer(encoder, CLIP_LENGTH[model], torch.Generator()).eval()
     side, depth = module.encoder.config.image_size, 0
     if layers:
