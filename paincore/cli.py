@@ -99,7 +99,7 @@ def main() -> None:
         sys.exit(1)
 
 
-def show(values: pd.DataFrame) -> None:
+def print_table(values: pd.DataFrame) -> None:
     """Print a table."""
     whole = ("key", "configuration")  # what a reader copies or reads first
     columns = [Column(name, no_wrap=name in whole, overflow="fold") for name in values.columns]
@@ -143,7 +143,7 @@ def register(**study) -> None:
     from paincore.study import open_study
 
     store = open_study(**study).store
-    show(states_table(store.frames))
+    print_table(states_table(store.frames))
     say(f"The store: {store.folder}")
 
 
@@ -161,9 +161,9 @@ def sweep(model, path, **study) -> None:
     except KeyboardInterrupt:
         say("Stopped. What is trained is kept: the same command goes on from there.")
         raise typer.Exit(130) from None
-    show(trials_table(found))
+    print_table(trials_table(found))
     if any(ablation.failures for ablation in found.values()):
-        show(failures_table(found))
+        print_table(failures_table(found))
         raise typer.Exit(1)
 
 
@@ -185,7 +185,7 @@ def runs(results, each, every) -> None:
     """List what has been trained: a line a configuration, F1 and AUC over its folds."""
     table = _trained(results, every)
     if len(table):
-        show((runs_tables.each_run if each else runs_tables.each_configuration)(table))
+        print_table((runs_tables.each_run if each else runs_tables.each_configuration)(table))
         say(f"all of them: {runs_tables.what_all_share(table)}")
 
 
@@ -212,9 +212,9 @@ def list_data(context: typer.Context) -> None:
         return
     manifest = load_manifest()
     sets = [(one.name, one.title, _whose_faces(one)) for one in manifest.datasets.values()]
-    show(pd.DataFrame(sets, columns=["data set", "what", "faces shown"]))
+    print_table(pd.DataFrame(sets, columns=["data set", "what", "faces shown"]))
     assets = [(a.name, a.title, a.licence, asset_state(a)) for a in manifest.assets.values()]
-    show(pd.DataFrame(assets, columns=["asset", "what", "licence", "state"]))
+    print_table(pd.DataFrame(assets, columns=["asset", "what", "licence", "state"]))
 
 
 def _whose_faces(entry: DataSet) -> str:
@@ -228,7 +228,7 @@ def verify(dataset: argument(str, "A data set of the manifest."), every, **where
     counts = compare_counts(corpus.frames, corpus.dataset.expected)
     wrong = counts[counts["expected"] != counts["found"]]
     say(f"{corpus.root}: {corpus.label}")
-    show(states_of_frames(corpus.frames, ignored=corpus.ignored))
+    print_table(states_of_frames(corpus.frames, ignored=corpus.ignored))
     landmarks = _damaged_landmarks(corpus)
     say(f"landmark files that cannot be used: {len(landmarks)}")
     say(f"frames without landmarks: {corpus.frames['landmarks'].isna().sum()}")
@@ -236,7 +236,7 @@ def verify(dataset: argument(str, "A data set of the manifest."), every, **where
         problems = corpus.frames["problem"][corpus.frames["state"] != "ok"]
         say("\n".join([*problems, *corpus.ignored, *landmarks]))
     if len(wrong):
-        show(wrong)
+        print_table(wrong)
     faults = differences(corpus) if corpus.truth is not None else []
     say("\n".join([f"{len(counts) - len(wrong)} of {len(counts)} counts as expected", *faults]))
     if faults or wrong["verified"].any():

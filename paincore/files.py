@@ -75,13 +75,14 @@ def writing(path: Path, size: int | None = None) -> Iterator[None]:
 
 @contextmanager
 def making(path: Path, size: int | None = None) -> Iterator[bool]:
-    """Whether a file is still to be made, one process at a time; its folder is made if need be.
+    """Whether a file or folder is still to be made, by one process at a time.
 
-    Raises FileError as `writing`, to which `size` goes.
+    The folder in which it lies is made if need be. Raises FileError as `writing`, to which `size`
+    goes.
     """
     with writing(path, size):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{path}.lock"):
+        with FileLock(path.with_name(f".{path.name}.lock")):
             yield not path.exists()
 
 

@@ -48,7 +48,7 @@ class Study:
     @cached_property
     def store(self) -> FrameStore:
         """The registered frames; what is missing of them is registered."""
-        # PRNet takes a GPU where there is one; a scheduler's workers may have none.
+        # A scheduler's workers may have no GPU, whatever this machine has.
         device = self.device or ("cpu" if self.scheduler else best_device(None).type)
         how = {"size": self.size, "device": device}
         where = {"scheduler": self.scheduler, "workers": self.workers}
@@ -86,9 +86,8 @@ class Study:
     @property
     def precision(self) -> str:
         """The profile's, or "fp32" where this device would only imitate it."""
-        elsewhere = self.scheduler is not None
         wanted = self.profile.precision
-        return wanted if elsewhere else precision_on(best_device(self.device), wanted)
+        return wanted if self.scheduler else precision_on(best_device(self.device), wanted)
 
     def configuration(self, model: str, **settings: object) -> Configuration:
         """The configuration of "vit" or "vivit" in this profile.
@@ -129,7 +128,7 @@ def open_study(
 
     None means the profile's value, the repository's `results`, the GPU where there is one, this
     machine's cores. `profile` None is "paper" for UNBC-McMaster, else "demo". `design` None is the
-    authors' own lists ("published") for UNBC-McMaster, else the paper's procedure
+    authors' own lists ("published") for UNBC-McMaster's people, else the paper's procedure
     ("pair_and_shuffle"). `deterministic` asks a GPU for the same bits each time. `size` is the side
     of registered images in pixels. Raises PaincoreError for an unknown profile, design, data set or
     device, and CorpusError as `open_corpus`.

@@ -91,7 +91,7 @@ def sam_cost_table(ablations: dict[str, Ablation]) -> pd.DataFrame:
     """Seconds of the training loop without and with SAM, and their ratio on the same folds.
 
     A row a model: medians over folds, seeds averaged before, and the range of the ratio. Medians,
-    because the first run of a process may also load SAM's library or compile the model.
+    because the first run of a process also loads SAM's library.
     """
     rows = []
     for ablation in ablations.values():

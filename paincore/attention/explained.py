@@ -76,7 +76,7 @@ def explain(run: Run, store: FrameStore) -> Explained:
     """A run, opened with the store it was trained on; its model is where the run was trained, if
     this machine has a GPU too.
 
-    Raises TrainingError where weights are missing, ExplanationError for another store.
+    Raises TrainingError where weights are damaged, ExplanationError for another store.
     """
     if store.fingerprint != run.rests_on["store"]:
         raise ExplanationError(f"{run.folder} was not trained on {store.folder}. Open its store.")

@@ -48,7 +48,7 @@ class Fold:
         return _names(frames, self.test)
 
 
-def make_folds(frames: pd.DataFrame, design="balanced", usable=None, seed=0) -> list[Fold]:
+def make_folds(frames: pd.DataFrame, design: str, usable=None, seed=0) -> list[Fold]:
     """The folds of a design over a frames table.
 
     `design` is a name from `DESIGNS` or "random_frames", which leaks on purpose: it deals frames,

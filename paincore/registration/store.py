@@ -18,14 +18,13 @@ from threading import get_ident
 import cv2
 import numpy as np
 import pandas as pd
-from filelock import FileLock
 from rich.progress import track
 
 from paincore.cluster import connect, run
 from paincore.data.corpus import Corpus
 from paincore.data.frames import STATES
 from paincore.data.tables import states_of_frames
-from paincore.files import reserve_array, writing
+from paincore.files import making, reserve_array, writing
 from paincore.manifest import ROOT
 from paincore.registration import backends
 from paincore.registration.faces import FACE_STATES, find_faces, read_picture
@@ -54,19 +53,17 @@ def registered(
     partial = out.with_name(f"{out.name}.partial")
     if not out.exists():
         backends.load_backend(backend, device)  # raises here, before a worker does
-    with writing(out):
-        stores.mkdir(parents=True, exist_ok=True)
-        with FileLock(out.with_name(f".{out.name}.lock")):
-            if not out.exists():
-                _reserve(partial, len(corpus.frames), size)
-                if backend == "prnet" and device != "cpu" and not where.get("scheduler"):
-                    where = where | {"workers": 1}  # which has the GPU to itself
-                found = _register(partial, corpus, (backend, size, device), where)
-                meta = {"backend": backend, "size": size, "fingerprint": key}
-                meta["states"] = found["state"].value_counts().to_dict()
-                write_store(partial / "store", now.join(found), meta)
-                (partial / "store").replace(out)
-            shutil.rmtree(partial, ignore_errors=True)
+    with making(out) as missing:
+        if missing:
+            _reserve(partial, len(corpus.frames), size)
+            if backend == "prnet" and device != "cpu" and not where.get("scheduler"):
+                where = where | {"workers": 1}  # which has the GPU to itself
+            found = _register(partial, corpus, (backend, size, device), where)
+            meta = {"backend": backend, "size": size, "fingerprint": key}
+            meta["states"] = found["state"].value_counts().to_dict()
+            write_store(partial / "store", now.join(found), meta)
+            (partial / "store").replace(out)
+        shutil.rmtree(partial, ignore_errors=True)
     store = open_store(out, corpus.threshold)
     # Equal fingerprints do not mean equal tables: the threshold of pain, the formula of PSPI and
     # the spelling of the folders may have changed.

@@ -2,7 +2,7 @@
 
 A step of the paper's 16 images is several hundred kernels of a few microseconds each, and starting
 them one by one takes a GPU longer than computing them. A CUDA graph starts them all at once. It
-needs no compiler, and holds the same kernels, so that it changes no number.
+needs no compiler and holds the same kernels.
 """
 
 import gc
@@ -40,14 +40,15 @@ def computing(device: torch.device, deterministic: bool) -> Iterator[None]:
     One thread on a CPU, so that numbers do not depend on how many it has. On a GPU TF32 for fp32,
     and where `deterministic` asks for it only algorithms that give the same bits each time.
     """
-    threads, before = torch.get_num_threads(), torch.get_float32_matmul_precision()
     if device.type == "cpu":
+        threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
             yield
         finally:
             torch.set_num_threads(threads)
         return
+    before = torch.get_float32_matmul_precision(), torch.are_deterministic_algorithms_enabled()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
     torch.set_float32_matmul_precision("high")
     torch.use_deterministic_algorithms(deterministic)
@@ -55,8 +56,8 @@ def computing(device: torch.device, deterministic: bool) -> Iterator[None]:
         with torch.cuda.device(device):  # graphs are recorded on the current one
             yield
     finally:
-        torch.use_deterministic_algorithms(False)
-        torch.set_float32_matmul_precision(before)
+        torch.set_float32_matmul_precision(before[0])
+        torch.use_deterministic_algorithms(before[1])
 
 
 class _Top(nn.Module):

@@ -4,7 +4,7 @@ A run is a folder `<results>/runs/<key>` with `config.json` (what was trained on
 `metrics.json`, `predictions.parquet` (a row for each test sample, as `paincore.statistics.scores`
 takes it), `history.parquet` (a row for each step: loss and accuracy of its batch),
 `environment.json` (torch, processor, digest of the labels, seconds) and `weights.safetensors`
-(the trained tensors: under 1 MB of a demo model, 110 MB of ViT-B/16 with 12 layers). Two runs of
+(the trained tensors: under 1 MB of a demo model, 113 MB of ViT-B/16 with 12 layers). Two runs of
 one key hold the same numbers, to the bit on one kind of processor; only `environment.json` differs.
 """
 

@@ -136,11 +136,7 @@ class Sweep:
         self._open.close()
 
     def train(
-        self,
-        store: FrameStore,
-        configurations: list,
-        folds: list[Fold],
-        seeds=1,
+        self, store: FrameStore, configurations: list, folds: list[Fold], seeds=1
     ) -> tuple[dict[Configuration, list[Run]], list[Failure]]:
         """Runs of every configuration on every fold with seeds 0 to `seeds` - 1, and failures.
 

@@ -259,10 +259,10 @@ def _change(before: dict, after: dict) -> float:
 
 
 def trained_model(run: Run) -> PainTransformer:
-    """The model of a run whose weights were kept, on the CPU in evaluation mode.
+    """The model of a run, on the CPU in evaluation mode.
 
-    All its parameters take gradients. Raises TrainingError if the weights were not kept, were
-    trained on another backbone, are damaged, or are not the tensors that this configuration trains.
+    All its parameters take gradients. Raises TrainingError if the weights were trained on another
+    backbone, are damaged, or are not the tensors that this configuration trains.
     """
     config, seed = run.configuration, run.rests_on["seed"]
     if backbone_digest(config.backbone, seed) != run.rests_on["backbone"]:

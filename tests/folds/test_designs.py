@@ -60,7 +60,7 @@ def test_usable_is_what_the_caller_says_and_counts_follow_it():
     usable[::2] = False
     found = balance(frames, make_folds(frames, "balanced", usable))
     assert sum(found["frames"]) == usable.sum()
-    ranges = designs.ranges_over_folds(frames, {"balanced": make_folds(frames, usable=usable)})
+    ranges = designs.ranges_over_folds(frames, {"balanced": make_folds(frames, "balanced", usable)})
     assert ranges.loc["balanced", "pain"] == found["pain"].max() - found["pain"].min()
     with pytest.raises(FoldError, match="no frame of this table"):
         make_folds(frames, "balanced", np.zeros(len(frames), bool))
