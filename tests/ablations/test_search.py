@@ -26,8 +26,10 @@ def test_one_more_value_is_trained_chosen_and_shown(monkeypatch):
     monkeypatch.setattr(searches, "values_to_try", lambda: more)
     found = search(lambda one, *_: 9 if one.learning_rate == 1e-3 else 5, ["vit"])
     assert found["vit"].kept["rate"].learning_rate == 1e-3
-    labels = [value.label for value in step_values(found["vit"], "rate")]
+    values = step_values(found["vit"], "rate")
+    labels = [value.label for value in values]
     assert labels == ["2e-2", "2e-3", "1e-3", "2e-4", "2e-5", "2e-6"]
+    assert [value.label for value in values if value.printed is None] == ["1e-3"]  # not the paper's
     assert trials_table(found)["note"].str.contains("best of 15").sum() == 1
 
 

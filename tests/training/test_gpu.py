@@ -24,11 +24,13 @@ def test_a_machine_without_the_books_libraries_can_train_and_record_attention():
 
 
 def test_a_training_leaves_torch_as_it_was_even_if_it_fails():
-    threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    before, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    torch.set_num_threads(2)
     with pytest.raises(ZeroDivisionError), computing(CPU, deterministic=True):
         assert torch.get_num_threads() == 1
         raise ZeroDivisionError
-    assert torch.get_num_threads() == threads
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(before)
     assert torch.get_float32_matmul_precision() == precision
     assert not torch.are_deterministic_algorithms_enabled()
 

@@ -9,6 +9,7 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -260,7 +261,12 @@ def trained_elsewhere(job: TrainingJob) -> tuple:
 def test_results_elsewhere_or_not_writable_are_an_error(swept, address, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     with pytest.raises(FileError, match=r"file/.* cannot be written .Not a directory"):
-        swept(tmp_path / "file", address)
+        swept(tmp_path / "file", NOBODY)  # found before there is a worker
+    with monkeypatch.context() as patch:  # as root may write anywhere, a disk that refuses
+        refused = PermissionError(13, "Permission denied")
+        patch.setattr(sweep, "TemporaryFile", mock.Mock(side_effect=refused))
+        with pytest.raises(FileError, match=r"cannot be written .Permission denied"):
+            swept(tmp_path / "other", NOBODY)
     monkeypatch.setattr(sweep, "train_on_worker", trained_elsewhere)
     with pytest.raises(ClusterError, match="its run is not in"):
         swept(tmp_path, address)
