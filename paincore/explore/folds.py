@@ -1,4 +1,4 @@
-"""Folds moved by hand, beside the most even ones that there are."""
+"""Folds moved by hand, beside those of a run."""
 
 from functools import partial
 
